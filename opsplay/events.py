@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 VERSION = 1
@@ -19,8 +19,13 @@ class Event:
 
     def to_json(self) -> str:
         """One line of the record."""
-        body = {"v": VERSION, "event": self.kind, **asdict(self)}
-        return json.dumps(body, ensure_ascii=True, default=str, separators=(",", ":"))
+        body = {"v": VERSION, "event": self.kind, **self.__dict__}
+        return json.dumps(body, ensure_ascii=True, default=_encode, separators=(",", ":"))
+
+
+def _encode(value: Any) -> Any:
+    """Nested events as their fields; anything else that JSON lacks as text."""
+    return value.__dict__ if isinstance(value, Event) else str(value)
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,19 @@ class Warned(Event):
 
 
 @dataclass(frozen=True)
-class HostTally:
+class HostFinished(Event):
+    """A host has nothing more to do in this play."""
+
+    kind: ClassVar[str] = "host_finished"
+    host: str
+    at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True)
+class HostTally(Event):
     """One line of the recap: how many tasks ended how, and why the host stopped, if it did."""
 
+    kind: ClassVar[str] = "host_tally"
     host: str
     ok: int = 0
     changed: int = 0

@@ -1,0 +1,1 @@
+"""What runs on the control side: actions prepare remote work, or answer by themselves."""

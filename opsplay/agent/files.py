@@ -1,0 +1,308 @@
+"""Changing files so that a reader sees the old or the new, never a part, and a crash leaves one of the two."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Set, Tuple
+
+PREFIX = ".opsplay-"
+UMASK_DEFAULT = 0o022
+
+
+class Temporary:
+    """Hidden files beside their targets. What a killed agent left in a folder goes when that folder is next written."""
+
+    def __init__(self) -> None:
+        self.paths: Set[str] = set()
+        self._swept: Set[str] = set()
+
+    def create(self, directory: str) -> Any:
+        """An open descriptor (mode 0600, never a link) and its path."""
+        self.sweep(directory)
+        path = self.name(directory)
+        self.paths.add(path)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError:
+            self.paths.discard(path)
+            raise
+        return fd, path
+
+    def name(self, directory: str) -> str:
+        """A name that nothing bears, by which a later run knows whose leftover it is."""
+        return os.path.join(directory, "%s%d-%s" % (PREFIX, os.getpid(), os.urandom(6).hex()))
+
+    def discard(self, path: str) -> None:
+        try:
+            os.unlink(path)
+        except OSError:
+            pass
+        self.paths.discard(path)
+
+    def clean_up(self) -> None:
+        for path in list(self.paths):
+            self.discard(path)
+
+    def sweep(self, directory: str) -> None:
+        if directory in self._swept:
+            return
+        self._swept.add(directory)
+        try:
+            names = os.listdir(directory or ".")
+        except OSError:
+            return
+        for name in names:
+            if name.startswith(PREFIX):
+                pid = name[len(PREFIX) :].partition("-")[0]
+                if pid.isdigit() and not process_lives(int(pid)):
+                    self.discard(os.path.join(directory, name))
+
+
+def process_lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as problem:
+        return problem.errno == errno.EPERM
+    return True
+
+
+def read_whole(path: str) -> bytes:
+    """The content of a file. Raises OSError."""
+    return b"".join(read_chunks(path))
+
+
+def read_chunks(path: str) -> Iterator[bytes]:
+    """The content of a file in pieces of at most a megabyte. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while True:
+            data = os.read(fd, 1 << 20)
+            if not data:
+                return
+            yield data
+    finally:
+        os.close(fd)
+
+
+def write_chunks(fd: int, chunks: Iterable[bytes]) -> None:
+    for chunk in chunks:
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(fd, view) :]
+
+
+# A rename that cannot replace its target (a file that is mounted into a container), or a folder that one may not write.
+UNREPLACEABLE = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def replace(
+    temporary: Temporary,
+    path: str,
+    chunks: Iterable[bytes],
+    mode: int,
+    owner: Tuple[int, int],
+    validate: Optional[Callable[[str], None]] = None,
+) -> None:
+    """Write beside, fsync, check, rename, fsync the folder. `owner` is (uid, gid), -1 for what the folder gives.
+
+    An existing target's extended attributes (ACLs, labels) are carried over. Raises OSError and what `validate` raises.
+    """
+    directory = os.path.dirname(path) or "."
+    fd, beside = temporary.create(directory)
+    try:
+        try:
+            write_chunks(fd, chunks)
+            copy_attributes(path, fd)
+            give(fd, owner)
+            os.fchmod(fd, mode)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        if validate is not None:
+            validate(beside)
+        os.rename(beside, path)
+        temporary.paths.discard(beside)
+    except BaseException:
+        temporary.discard(beside)
+        raise
+    sync_directory(directory)
+
+
+def give(fd: int, owner: Tuple[int, int]) -> None:
+    """Change the owner of an open file where it is another than wanted. Raises OSError."""
+    found = os.fstat(fd)
+    uid = owner[0] if owner[0] != found.st_uid else -1
+    gid = owner[1] if owner[1] != found.st_gid else -1
+    if (uid, gid) != (-1, -1):
+        os.fchown(fd, uid, gid)
+
+
+def overwrite(path: str, chunks: Iterable[bytes]) -> None:
+    """Write a file in place, where it cannot be replaced. A reader may see a part. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        write_chunks(fd, chunks)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def place(temporary: Temporary, path: str, make: Callable[[str], None]) -> None:
+    """Let `make` create something under a name beside `path`, and rename it into place. Raises OSError."""
+    directory = os.path.dirname(path) or "."
+    temporary.sweep(directory)
+    beside = temporary.name(directory)
+    temporary.paths.add(beside)
+    try:
+        make(beside)
+        os.rename(beside, path)
+    except BaseException:
+        temporary.discard(beside)
+        raise
+    # Renaming one name of a file to another name of the same file leaves both.
+    temporary.discard(beside)
+    sync_directory(directory)
+
+
+def set_permissions(path: str, found: Any, bits: Optional[int], uid: int, gid: int, follow: bool) -> None:
+    """Change owner (-1: leave) and mode (None: leave) of the very file that `found` (a stat result) describes.
+
+    A link that someone else puts in its place in the meantime is not followed. Raises OSError.
+    """
+    if stat.S_ISLNK(found.st_mode):
+        os.chown(path, uid, gid, follow_symlinks=False)
+        return
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    try:
+        here = os.fstat(fd)
+        if (here.st_ino, here.st_dev) != (found.st_ino, found.st_dev):
+            raise OSError(errno.EAGAIN, "it was replaced meanwhile", path)
+        through = "/proc/self/fd/%d" % fd
+        if not os.path.exists(through):
+            through = path
+        if (uid, gid) != (-1, -1):
+            os.chown(through, uid, gid)
+        if bits is not None:
+            # After chown, which clears the set-id bits.
+            os.chmod(through, bits)
+    finally:
+        os.close(fd)
+
+
+def copy_attributes(source: str, fd: int) -> None:
+    try:
+        names = os.listxattr(source, follow_symlinks=False)
+    except OSError:
+        return
+    for name in names:
+        try:
+            os.setxattr(fd, name, os.getxattr(source, name, follow_symlinks=False))
+        except OSError:
+            pass
+
+
+def sync_directory(directory: str) -> None:
+    """Make a rename or removal in this folder last through a power cut."""
+    fd = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a file, link or whole folder; never through a link, even one put there meanwhile. Raises OSError."""
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        os.unlink(path)
+        return
+    directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _remove_below(directory, os.path.basename(path))
+    finally:
+        os.close(directory)
+
+
+def _remove_below(directory: int, name: str) -> None:
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        for inner in os.listdir(fd):
+            if stat.S_ISDIR(os.stat(inner, dir_fd=fd, follow_symlinks=False).st_mode):
+                _remove_below(fd, inner)
+            else:
+                os.unlink(inner, dir_fd=fd)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=directory)
+
+
+def current_umask() -> int:
+    mask = os.umask(UMASK_DEFAULT)
+    os.umask(mask)
+    return mask
+
+
+WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007, "a": 0o7777}
+BITS = {"r": 0o444, "w": 0o222, "x": 0o111}
+
+
+def apply_mode(wanted: Any, current: int, is_directory: bool) -> int:
+    """The permission bits that `wanted` (a number, or clauses as for chmod) makes of `current`."""
+    if isinstance(wanted, int):
+        return wanted
+    bits = stat.S_IMODE(current)
+    for clause in wanted.split(","):
+        bits = _apply_clause(clause, bits, is_directory)
+    return bits
+
+
+def _apply_clause(clause: str, bits: int, is_directory: bool) -> int:
+    who_length = len(clause) - len(clause.lstrip("ugoa"))
+    who, rest = clause[:who_length], clause[who_length:]
+    mask = 0
+    for letter in who or "a":
+        mask |= WHO[letter]
+    if not who:
+        mask &= ~current_umask()
+    for operator, letters in _operations(rest):
+        value = _bits_of(letters, bits, is_directory) & mask
+        if operator == "=":
+            # Setting the permissions of a folder leaves its set-id bits, as chmod does.
+            keep = 0o6000 if is_directory else 0
+            bits = (bits & (~mask | keep)) | value
+        elif operator == "+":
+            bits |= value
+        else:
+            bits &= ~value
+    return bits
+
+
+def _operations(text: str) -> List[Any]:
+    found: List[Any] = []
+    for char in text:
+        if char in "+-=":
+            found.append([char, ""])
+        else:
+            found[-1][1] += char
+    return found
+
+
+def _bits_of(letters: str, bits: int, is_directory: bool) -> int:
+    value = 0
+    for letter in letters:
+        if letter in BITS:
+            value |= BITS[letter]
+        elif letter == "X":
+            value |= 0o111 if is_directory or bits & 0o111 else 0
+        elif letter == "s":
+            value |= 0o6000
+        elif letter == "t":
+            value |= 0o1000
+        else:  # u, g or o: copy what those have
+            shift = {"u": 6, "g": 3, "o": 0}[letter]
+            triple = (bits >> shift) & 0o7
+            value |= triple << 6 | triple << 3 | triple
+    return value

@@ -1,0 +1,1 @@
+"""Which hosts there are, in which groups, with which variables."""

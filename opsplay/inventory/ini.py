@@ -1,0 +1,88 @@
+"""Inventories in INI form: [group], [group:vars], [group:children], ranges, variables on host lines."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from typing import Any
+
+from opsplay.documents.values import Template
+from opsplay.errors import InventoryError, Location
+from opsplay.inventory.model import ALL, UNGROUPED, Inventory
+from opsplay.inventory.ranges import expand
+
+SECTION = re.compile(r"^\[([^\[\]:]+)(?::(\w+))?\]\s*(?:[#;].*)?$")
+KINDS = ("hosts", "vars", "children")
+
+
+def parse(text: str, file: str, inventory: Inventory) -> None:
+    """Add what an INI text declares. Raises InventoryError with the place."""
+    section, kind = UNGROUPED, "hosts"
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        at = Location(file, number, len(raw) - len(raw.lstrip()) + 1)
+        if not line or line[0] in "#;":
+            continue
+        if line.startswith("["):
+            section, kind = _section(line, at, inventory)
+        elif kind == "vars":
+            name, value = _assignment(line, at)
+            inventory.groups[section].vars[name] = value
+        elif kind == "children":
+            inventory.add_child(section, line.split("#")[0].strip(), at)
+        else:
+            _host_line(line, section, at, inventory)
+
+
+def _section(line: str, at: Location, inventory: Inventory) -> tuple[str, str]:
+    found = SECTION.match(line)
+    if not found:
+        raise InventoryError(f"not a section: {line}", at=at, hint="write [group], [group:vars] or [group:children]")
+    name, kind = found.group(1).strip(), found.group(2) or "hosts"
+    if kind not in KINDS:
+        raise InventoryError(f"unknown section kind ':{kind}'", at=at, hint="use :vars or :children")
+    inventory.add_group(name, at)
+    return name, kind
+
+
+def _host_line(line: str, group: str, at: Location, inventory: Inventory) -> None:
+    try:
+        words = shlex.split(line, comments=True)
+    except ValueError as problem:
+        raise InventoryError(f"cannot read the line: {problem}", at=at) from problem
+    pattern, port = split_port(words[0])
+    values = dict(_assignment(word, at) for word in words[1:])
+    for name in expand(pattern, at):
+        host = inventory.add_host(name, group if group != UNGROUPED else ALL, at)
+        if port is not None:
+            host.vars["ansible_port"] = port
+        host.vars.update(values)
+
+
+def split_port(pattern: str) -> tuple[str, int | None]:
+    """A host pattern and its `:port`, if it has one; IPv6 addresses and ranges keep their colons."""
+    found = re.match(r"^(\[[0-9a-fA-F:.]+\]|[^:\[\]]+(?:\[[^\]]*\][^:\[\]]*)*):(\d+)$", pattern)
+    if not found:
+        return pattern, None
+    return found.group(1).strip("[]") if ":" in found.group(1) else found.group(1), int(found.group(2))
+
+
+def _assignment(text: str, at: Location) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InventoryError(f"expected name=value, not {text!r}", at=at)
+    return name.strip(), literal(value.strip(), at)
+
+
+def literal(text: str, at: Location) -> Any:
+    """A value of an INI inventory: a Python literal where it is one, else text."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = text
+    if isinstance(value, (str, bytes, set, complex)):
+        return Template(value if isinstance(value, str) else text, at)
+    if isinstance(value, tuple):
+        return Template(text, at)
+    return value

@@ -1,0 +1,1 @@
+"""Playbooks: documents become plays, blocks and tasks, checked against a catalog of modules."""

@@ -1,0 +1,43 @@
+"""The keywords of plays, blocks, tasks and handlers, and hints for words that are none."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+# Understood on plays, blocks and tasks alike; a block's and a play's hold for the tasks below.
+INHERITED = frozenset(
+    """any_errors_fatal become become_exe become_flags become_method become_user check_mode collections connection
+    debugger diff environment ignore_errors ignore_unreachable module_defaults name no_log port remote_user run_once
+    tags throttle timeout vars""".split()
+)
+
+PLAY = INHERITED | frozenset(
+    """fact_path force_handlers gather_facts gather_subset gather_timeout handlers hosts max_fail_percentage order
+    post_tasks pre_tasks roles serial strategy tasks vars_files vars_prompt""".split()
+)
+BLOCK = INHERITED | frozenset("block rescue always when delegate_to delegate_facts notify".split())
+TASK = INHERITED | frozenset(
+    """action args async changed_when delay delegate_facts delegate_to failed_when local_action loop loop_control
+    notify poll register retries until when""".split()
+)
+HANDLER = TASK | {"listen"}
+LOOP_CONTROL = frozenset("loop_var index_var label pause extended extended_allitems break_when".split())
+
+# Understood by Ansible, not yet by opsplay: saying so is better than passing them over.
+NOT_YET = {
+    "async": "background tasks are not supported yet",
+    "vars_prompt": "prompts are not supported yet; give the value with -e",
+    "delegate_to": "delegation is not supported yet",
+    "run_once": "run_once is not supported yet",
+    "debugger": "the task debugger is not supported",
+    "throttle": "throttle is not supported yet",
+    "module_defaults": "module_defaults are not supported yet",
+    "roles": "roles are not supported yet; use import_tasks",
+}
+
+
+def suggestion(word: str, known: Iterable[str]) -> str | None:
+    """A hint with the known word that is nearest."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else None

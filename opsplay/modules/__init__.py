@@ -1,0 +1,1 @@
+"""Modules that are shipped to hosts: a file each, a folder for each area."""

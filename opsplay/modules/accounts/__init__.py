@@ -1,0 +1,1 @@
+"""Modules for accounts: users and groups."""

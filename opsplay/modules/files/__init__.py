@@ -1,0 +1,1 @@
+"""Modules that make, change and look at files."""

@@ -1,0 +1,196 @@
+"""Write a file, or a tree of files, with content from the control side or from the host itself."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any, Dict, Tuple
+from typing import List as ListOf
+
+from opsplay.agent.host import Blob, Host
+from opsplay.agent.spec import Bool, Mode, Params, Path, Raw, Str
+from opsplay.modules.files._helpers import PERMISSIONS, describe, finish_permissions
+
+INTERNAL = "set by the control side"
+
+PARAMS = {
+    "dest": Path(required=True, help="Where the content goes; with a slash at its end it is a directory"),
+    "src": Str(help="The source, on the control side or with remote_src on the host"),
+    "content": Raw(help="The content itself, instead of src; a list or dictionary is written as JSON"),
+    "backup": Bool(default=False, help="Keep a dated copy of a file that is replaced"),
+    "force": Bool(default=True, help="Replace a file whose content differs; without it an existing file is left"),
+    "directory_mode": Mode(help="Permission bits of the directories that are made"),
+    "remote_src": Bool(default=False, help="src lies on the host"),
+    "follow": Bool(default=False, help="Where dest is a link, write what it leads to"),
+    "local_follow": Bool(default=True, help="Where the source is a link, or holds links, take what they lead to"),
+    "validate": Str(help="A command that checks the file before it is used; %s stands for its path"),
+    "checksum": Str(help="The SHA-1 that the source must have"),
+    "decrypt": Bool(default=True, help="Decrypt a source that is a vault file"),
+    "_content": Raw(help=INTERNAL),
+    "_blob": Raw(help=INTERNAL),
+    "_checksum": Str(help=INTERNAL),
+    "_name": Str(help=INTERNAL),
+    "_mode": Mode(help=INTERNAL),
+    "_tree": Raw(help=INTERNAL),
+}
+PARAMS.update(PERMISSIONS)
+CHECK = "exact"
+
+
+class Source:
+    """What is written: its content (bytes or Blob), SHA-1, base name, and mode for `mode: preserve`."""
+
+    __slots__ = ("content", "sha1", "name", "mode")
+
+    def __init__(self, content: Any, sha1: str, name: str = "", mode: Any = None) -> None:
+        self.content = content
+        self.sha1 = sha1
+        self.name = name
+        self.mode = mode
+
+
+def run(host: Host, params: Params) -> Dict[str, Any]:
+    if params._tree is not None:
+        return copy_tree(host, params, params._tree)
+    if params.remote_src and params.src is not None and params.content is None:
+        path = host.expand(params.src)
+        found = host.stat(path, follow=True)
+        if found is None:
+            host.fail("Source %s not found" % path, src=path)
+        if stat.S_ISDIR(found.st_mode):
+            return copy_tree(host, params, local_tree(host, path, params), local=path)
+        digest = host.digest(path, "sha1")
+        source = Source(host.local_content(path), digest, os.path.basename(path), stat.S_IMODE(found.st_mode))
+    else:
+        source = given_source(host, params)
+    if params.checksum and params.checksum.lower() != source.sha1:
+        message = "Copied file does not match the expected checksum. Transfer failed."
+        host.fail(message, checksum=source.sha1, expected_checksum=params.checksum)
+    return copy_file(host, params, source)
+
+
+def given_source(host: Host, params: Params) -> Source:
+    """The content that the control side sent along."""
+    if params._blob is not None:
+        blob = Blob(params._blob["sha256"], params._blob["size"])
+        return Source(blob, params._checksum or "", params._name or "", params._mode)
+    content = params._content if params._content is not None else params.content
+    if content is None:
+        host.fail("src (or content) is required", dest=params.dest)
+    data = as_bytes(content)
+    return Source(data, params._checksum or sha1_of(data), params._name or "", params._mode)
+
+
+def as_bytes(content: Any) -> bytes:
+    """Content as it is written: text as UTF-8, lists and dictionaries as JSON."""
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, (dict, list, bool)):
+        import json
+
+        content = json.dumps(content)
+    return str(content).encode("utf-8", "surrogateescape")
+
+
+def sha1_of(data: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha1(data).hexdigest()
+
+
+def copy_file(host: Host, params: Params, source: Source) -> Dict[str, Any]:
+    path = host.expand(params.dest)
+    if params.dest.endswith("/") or host.is_directory(path):
+        if not source.name:
+            host.fail("can not use content with a dir as dest: %s" % path, dest=path)
+        host.exists(path) or host.directory(path, params.directory_mode)
+        path = os.path.join(path, source.name)
+    if host.is_directory(path) and host.link_target(path) is None:
+        host.fail("%s is a directory: a file cannot be copied over it" % path, dest=path)
+    if params.follow and host.link_target(path) is not None:
+        path = host.real(path)
+    shown = {"dest": path, "src": params.src}
+    if not params.force and host.exists(path):
+        return host.outcome(msg="file already exists", changed=host.changed, **dict(describe(host, path), **shown))
+    write(host, params, path, source, wanted_mode(params, source))
+    shown["checksum"] = source.sha1
+    if host.backup_file:
+        shown["backup_file"] = host.backup_file
+    return host.outcome(**dict(describe(host, path), **shown))
+
+
+def write(host: Host, params: Params, path: str, source: Source, mode: Any) -> None:
+    owner, group = params.owner, params.group
+    host.write(path, source.content, mode, owner, group, params.backup, params.validate, params.unsafe_writes)
+    finish_permissions(host, path, params)
+
+
+def wanted_mode(params: Params, source: Source) -> Any:
+    return source.mode if params.mode == "preserve" else params.mode
+
+
+def copy_tree(host: Host, params: Params, entries: ListOf[Dict[str, Any]], local: str = "") -> Dict[str, Any]:
+    """Write a directory with all it holds. What is there besides is left alone."""
+    base = host.expand(params.dest)
+    if host.exists(base) and not host.is_directory(base):
+        host.fail("cannot copy a directory over the file %s" % base, dest=base)
+    name = os.path.basename(local) if local and not params.src.endswith("/") else params._name or ""
+    top = os.path.join(base, name) if name else base
+    make_directory(host, params, top)
+    for entry in entries:
+        path = os.path.join(top, entry["path"])
+        if not (path + "/").startswith(top.rstrip("/") + "/") or ".." in entry["path"].split("/"):
+            host.fail("%s would lie outside of %s" % (entry["path"], top), dest=top)
+        copy_entry(host, params, path, entry)
+    result = dict(describe(host, base), dest=base, src=params.src)
+    return host.outcome(**result)
+
+
+def copy_entry(host: Host, params: Params, path: str, entry: Dict[str, Any]) -> None:
+    kind = entry["kind"]
+    if kind == "directory":
+        make_directory(host, params, path)
+    elif kind == "link":
+        host.link(path, entry["target"])
+    else:
+        make_directory(host, params, os.path.dirname(path))
+        if params.follow and host.link_target(path) is not None:
+            path = host.real(path)
+        if not params.force and host.exists(path):
+            return
+        blob = entry.get("blob")
+        local = entry.get("local")
+        content = entry.get("content", b"")
+        if blob:
+            content = Blob(blob["sha256"], blob["size"])
+        elif local:
+            content = host.local_content(local)
+        source = Source(content, "", mode=entry.get("mode"))
+        write(host, params, path, source, wanted_mode(params, source))
+
+
+def make_directory(host: Host, params: Params, path: str) -> None:
+    """Make a directory that is missing; the permissions of one that is there are not changed."""
+    if not host.is_directory(path):
+        host.directory(path, params.directory_mode, params.owner, params.group)
+
+
+def local_tree(host: Host, top: str, params: Params) -> ListOf[Dict[str, Any]]:
+    """The entries of a directory of this host, in the form in which the control side sends them."""
+    entries: ListOf[Dict[str, Any]] = []
+    pending: ListOf[Tuple[str, str]] = [(top, "")]
+    while pending:
+        folder, relative = pending.pop()
+        for name in host.names(folder):
+            path, inner = os.path.join(folder, name), os.path.join(relative, name)
+            target = host.link_target(path)
+            found = host.stat(path, follow=params.local_follow)
+            if found is None or stat.S_ISLNK(found.st_mode):
+                if target is not None:
+                    entries.append({"path": inner, "kind": "link", "target": target})
+            elif stat.S_ISDIR(found.st_mode):
+                entries.append({"path": inner, "kind": "directory"})
+                pending.append((path, inner))
+            else:
+                entries.append({"path": inner, "kind": "file", "mode": stat.S_IMODE(found.st_mode), "local": path})
+    return entries

@@ -1,0 +1,1 @@
+"""Modules that install and remove packages."""

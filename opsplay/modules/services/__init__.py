@@ -1,0 +1,1 @@
+"""Modules for services and other systemd units."""

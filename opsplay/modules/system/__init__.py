@@ -1,0 +1,1 @@
+"""Modules about the system as a whole."""

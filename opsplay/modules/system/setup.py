@@ -1,0 +1,109 @@
+"""Gather facts about the host."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Set
+from typing import List as ListOf
+
+from opsplay.agent import facts
+from opsplay.agent.host import Host
+from opsplay.agent.spec import Int, List, Params, Path, Str
+
+PARAMS = {
+    "gather_subset": List(
+        of=Str(), default=["all"],
+        help="Which facts: all, min, hardware, network, virtual or one collector; with ! before it, all but these",
+    ),
+    "gather_timeout": Int(default=10, help="Seconds that a single collector may take, where it runs a program"),
+    "filter": List(of=Str(), default=[], help="Return only the facts of these names or patterns"),
+    "fact_path": Path(default=facts.FACT_PATH, help="The directory that holds the host's own *.fact files"),
+}
+CHECK = "exact"
+
+DEAR: Dict[str, Callable[[Any], Dict[str, Any]]] = {}
+# What a collector's facts are completed with, as Ansible returns them together.
+NEEDS = {
+    "hardware": ("platform",),
+    "network": ("platform", "distribution"),
+    "pkg_mgr": ("distribution",),
+    "service_mgr": ("platform", "distribution"),
+    "ssh_pub_keys": ("platform",),
+}
+ALIASES = {
+    "devices": "hardware", "dmi": "hardware", "memory": "hardware", "mounts": "hardware", "processor": "hardware",
+    "interfaces": "network", "default_ipv4": "network", "default_ipv6": "network", "all_ipv4_addresses": "network",
+    "all_ipv6_addresses": "network", "virtualization_type": "virtual", "virtualization_role": "virtual",
+    "machine": "platform", "kernel": "platform", "system": "platform", "architecture": "platform",
+    "machine_id": "platform", "os_family": "distribution", "user_id": "user", "is_chroot": "chroot",
+    "fibre_channel_wwn": "iscsi", "hostnqn": "iscsi", "nvme": "iscsi", "capabilities": "caps",
+}
+
+
+def run(host: Host, params: Params) -> Dict[str, Any]:
+    collectors = {**facts.MINIMAL, **facts.EXTRA, **DEAR}
+    found: Dict[str, Any] = {}
+    for name in wanted(host, params.gather_subset, list(collectors)):
+        if name == "local":
+            found.update(facts.local(host, host.expand(params.fact_path)))
+        else:
+            found.update(collectors[name](host))
+    named = {"ansible_" + clean(name): value for name, value in found.items()}
+    named.update(gather_subset=params.gather_subset, module_setup=True)
+    return host.outcome(ansible_facts=filtered(named, params.filter), changed=False)
+
+
+def wanted(host: Host, subset: ListOf[str], known: ListOf[str]) -> ListOf[str]:
+    """The collectors that a gather_subset asks for, in the order in which they are known."""
+    minimal = set(facts.MINIMAL)
+    add: Set[str] = set()
+    drop: Set[str] = set()
+    for word in subset:
+        bare = word.lstrip("!")
+        group = {"all": set(known), "min": minimal}.get(bare)
+        if group is None:
+            name = ALIASES.get(bare, bare)
+            if name not in known:
+                allowed = ", ".join(sorted(["all", "min"] + known))
+                host.fail("there is no fact subset %r; there are %s" % (bare, allowed), gather_subset=subset)
+            group = {name}
+        if not word.startswith("!"):
+            add |= group
+        elif bare == "all":
+            drop |= group - minimal
+        else:
+            drop |= group
+    if not add and not any(word in ("!all", "!min") for word in subset):
+        add = set(known)
+    if "!min" not in subset:
+        add |= minimal
+    explicit = {ALIASES.get(word, word) for word in subset} & set(known)
+    chosen = (add - drop) | explicit
+    for name in list(chosen):
+        chosen.update(NEEDS.get(name, ()) if "!min" in subset else ())
+    return [name for name in known if name in chosen]
+
+
+def clean(name: str) -> str:
+    """A fact's name as a variable's name: interfaces may hold what a name must not."""
+    for char in "-:.":
+        name = name.replace(char, "_")
+    return name
+
+
+def filtered(found: Dict[str, Any], patterns: ListOf[str]) -> Dict[str, Any]:
+    """The facts whose names match a pattern, given with or without ansible_; all of them without patterns."""
+    patterns = [pattern for pattern in patterns if pattern]
+    if not patterns or "*" in patterns:
+        return found
+    exact = set(patterns) | {"ansible_" + pattern for pattern in patterns}
+    loose = [pattern for pattern in exact if any(char in pattern for char in "*?[")]
+    if not loose:
+        return {name: value for name, value in found.items() if name in exact}
+    # fnmatch imports re: only a pattern is worth that.
+    from fnmatch import fnmatch
+
+    return {
+        name: value
+        for name, value in found.items()
+        if name in exact or any(fnmatch(name, pattern) for pattern in loose)
+    }

@@ -1,0 +1,175 @@
+"""Have a task's items done: calls to the host's agent, answers of the control side, retries, raw commands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from opsplay.actions.base import Answer, RawCommand, Remote
+from opsplay.run.judge import ItemResult, is_settled, judge, status_of
+from opsplay.run.work import Item, Work, prepare
+from opsplay.session.session import Call, Session
+
+if TYPE_CHECKING:
+    from opsplay.run.context import PlayContext
+
+OnItem = Callable[[int, dict[str, Any]], None]
+OnRetry = Callable[[int, int], None]
+
+# A raw command's output beyond this many bytes is not kept.
+RAW_KEPT = 16 << 20
+
+
+@dataclass
+class Sent:
+    """A task's call on its way: which items the agent works on, and the results so far by item."""
+
+    session: Session
+    number: int
+    indices: list[int]
+    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+    done: bool = False
+
+
+class Executor:
+    """Executes for one host; calls of one window are dropped by the agent behind a failed one."""
+
+    def __init__(self, context: PlayContext, host: str) -> None:
+        self._context = context
+        self._host = host
+        self._sessions = context.run.sessions
+        self._window = 0
+
+    def new_window(self) -> None:
+        """What is sent from now on does not depend on what was sent before."""
+        self._window = self._context.run.next_window()
+
+    def is_blocking(self, work: Work) -> bool:
+        """Whether a task is done item by item, nothing else being under way."""
+        loop = work.task.loop
+        return any(isinstance(item.prepared, RawCommand) for item in work.items) or bool(loop and loop.pause)
+
+    def session(self, work: Work) -> Session:
+        """The agent that a task runs on, started now if need be. Raises UnreachableError's kinds."""
+        return self._sessions.session(self._host, work.target, work.become)
+
+    def can_follow(self, work: Work, under_way: Sequence[Sent]) -> bool:
+        """Whether a task may be sent while others are under way: only to the very agent that works on those."""
+        if not under_way:
+            return True
+        return under_way[-1].session is self._sessions.open_session(self._host, work.target, work.become)
+
+    def send(self, work: Work) -> Sent:
+        """Send a task's remote items as one call. Raises UnreachableError's kinds."""
+        session = self.session(work)
+        chosen = [(index, item.prepared) for index, item in enumerate(work.items) if isinstance(item.prepared, Remote)]
+        modules = {prepared.module for _, prepared in chosen}
+        assert len(modules) == 1, "the items of one task are one module's"
+        sent = self._call(session, work, modules.pop(), [prepared.params for _, prepared in chosen])
+        sent.indices = [index for index, _ in chosen]
+        return sent
+
+    def _call(self, session: Session, work: Work, module: str, params: Sequence[Any]) -> Sent:
+        on_fail = "continue" if work.goes_on_after_failure else "stop"
+        options = {
+            "check": work.check,
+            "diff": work.diff,
+            "keep_undo": self._context.run.options.keep_undo and not work.no_log,
+            "timeout": work.timeout,
+            "environment": dict(work.environment),
+            "window": self._window,
+            "on_fail": on_fail,
+        }
+        number = session.call(Call(module, params, options))
+        return Sent(session, number, list(range(len(params))))
+
+    def receive(self, sent: Sent, on_item: OnItem) -> None:
+        """Wait until a call is done. Raises UnreachableError's kinds."""
+        while not sent.done:
+            reply = sent.session.receive(on_wait=self._context.run.check_interrupted)
+            if reply.number != sent.number:
+                continue
+            if reply.progress is not None:
+                self._context.run.progress(self._host, reply.progress)
+                continue
+            for index, result in reply.results:
+                sent.results[sent.indices[index]] = result
+                on_item(sent.indices[index], result)
+            sent.done = reply.done
+
+    def raw_results(self, work: Work, sent: Sent) -> list[dict[str, Any]]:
+        """Every item's result in order: the agent's, or the control side's own answer."""
+        found = []
+        for index, item in enumerate(work.items):
+            if isinstance(item.prepared, Answer):
+                found.append(dict(item.prepared.result))
+            else:
+                missing = {"failed": True, "msg": "the agent dropped this item", "changed": False}
+                found.append(sent.results.get(index, missing))
+        return found
+
+    def discard(self, sent: Sent) -> None:
+        """Take the agent's word that a call was dropped. Raises UnreachableError's kinds."""
+        self.receive(sent, lambda index, result: None)
+
+    # --- one after the other ---
+
+    def run_now(self, work: Work, on_item: OnItem, on_retry: OnRetry) -> list[ItemResult]:
+        """Every item to its end, with its retries. Raises UnreachableError's kinds."""
+        found = []
+        for index in range(len(work.items)):
+            if index and work.task.loop is not None and work.task.loop.pause:
+                self._context.run.sleep(work.task.loop.pause)
+            result = self._with_retries(work, index, on_retry)
+            on_item(index, dict(result.data))
+            found.append(result)
+        return found
+
+    def _with_retries(self, work: Work, index: int, on_retry: OnRetry) -> ItemResult:
+        retry = work.task.retry
+        item = work.items[index]
+        result = judge(self._context, work, item, self._once(work, item))
+        if retry is None:
+            return result
+        templar = self._context.templar(self._host, item.layers)
+        retries = max(0, int(templar.render(retry.retries)))
+        delay = max(0.0, float(templar.render(retry.delay)))
+        attempts = 1
+        while not is_settled(self._context, work, item, result.data):
+            if attempts > retries:
+                data = {**result.data, "attempts": attempts - 1, "failed": True}
+                data.setdefault("msg", f"still not so after {attempts - 1} retries")
+                return judge_again(result, data)
+            on_retry(attempts, retries)
+            self._context.run.sleep(delay)
+            attempts += 1
+            work = prepare(self._context, self._host, work.task)
+            item = work.items[index]
+            result = judge(self._context, work, item, self._once(work, item))
+        return judge_again(result, {**result.data, "attempts": attempts})
+
+    def _once(self, work: Work, item: Item) -> dict[str, Any]:
+        prepared = item.prepared
+        if isinstance(prepared, Answer):
+            return dict(prepared.result)
+        if isinstance(prepared, RawCommand):
+            return self._raw(work, prepared.command)
+        sent = self._call(self.session(work), work, prepared.module, [prepared.params])
+        self.receive(sent, lambda index, result: None)
+        self.new_window()
+        return sent.results.get(0, {"failed": True, "msg": "the agent dropped the task"})
+
+    def _raw(self, work: Work, command: str) -> dict[str, Any]:
+        """A command of the login shell (or of the user to become), without Python."""
+        from opsplay.session.shell import run_raw
+
+        connection = self._sessions.connection(self._host, work.target)
+        deadline = time.monotonic() + work.timeout if work.timeout else None
+        return run_raw(connection, command, work.become, RAW_KEPT, deadline, self._context.run.check_interrupted)
+
+
+def judge_again(result: ItemResult, data: dict[str, Any]) -> ItemResult:
+    """A result with other data, and the status that follows from it."""
+    return replace(result, data=data, status=status_of(data))

@@ -1,0 +1,165 @@
+"""Where a host is in a play, as a frozen value: every ordering rule of blocks, rescue and handlers, without a host.
+
+A position is a stack of frames, the outermost first. `order` is the task's place in the document as a tuple; it is
+equal for all hosts and only ever grows, so that two hosts' places can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from opsplay.model import Block, Task
+
+BODY, RESCUE, ALWAYS, HANDLERS = range(4)
+
+Order = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A list of entries, the index of the next, and what the list is to its block.
+
+    `numbers` are the entries' places in the document. `failing` says that a failure waits for `always` to end.
+    """
+
+    entries: tuple[Task | Block, ...]
+    numbers: tuple[int, ...]
+    index: int = 0
+    block: Block | None = None
+    section: int = BODY
+    failing: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.index >= len(self.entries)
+
+
+@dataclass(frozen=True)
+class Position:
+    """A stack of frames; empty when the play is over for this host. `failed` when it ended by a failure."""
+
+    frames: tuple[Frame, ...]
+    failed: bool = False
+    rescued: bool = False
+    """whether the last step went into a rescue"""
+
+    @property
+    def task(self) -> Task | None:
+        """The next task, None at the end."""
+        if not self.frames:
+            return None
+        entry = self.frames[-1].entries[self.frames[-1].index]
+        assert isinstance(entry, Task)
+        return entry
+
+    @property
+    def order(self) -> Order:
+        """The place of the next task in the document."""
+        found: list[int] = []
+        for frame in self.frames:
+            if frame.block is not None or frame.section == HANDLERS:
+                found.append(frame.section)
+            found.append(frame.numbers[frame.index])
+        return tuple(found)
+
+    @property
+    def in_handlers(self) -> bool:
+        return any(frame.section == HANDLERS for frame in self.frames)
+
+
+def _frame(entries: Iterable[Task | Block], **fields: object) -> Frame:
+    found = tuple(entries)
+    return Frame(found, tuple(range(len(found))), **fields)  # type: ignore[arg-type]
+
+
+def start(entries: Iterable[Task | Block]) -> Position:
+    """The position before the first task."""
+    return _settle(Position((_frame(entries),)))
+
+
+def succeed(position: Position) -> Position:
+    """The position after the current task went well (or was skipped, or its failure ignored)."""
+    return _settle(_advance(replace(position, rescued=False)))
+
+
+def fail(position: Position) -> Position:
+    """The position after the current task failed: a rescue, an always, or the end."""
+    return _settle(_unwind(replace(position, rescued=False)))
+
+
+def flush(position: Position, handlers: Iterable[tuple[int, Task]]) -> Position:
+    """Run these handlers (with their numbers) now, then go on behind the current task."""
+    chosen = tuple(handlers)
+    if not chosen:
+        return succeed(position)
+    frame = Frame(tuple(task for _, task in chosen), tuple(number for number, _ in chosen), section=HANDLERS)
+    # The frame stands where the flushing task stood, so that orders go on growing.
+    return _settle(replace(position, frames=(*position.frames, frame), rescued=False))
+
+
+OVER = Position(())
+"""No more tasks for this host in this play."""
+
+
+def _advance(position: Position) -> Position:
+    top = position.frames[-1]
+    return replace(position, frames=(*position.frames[:-1], replace(top, index=top.index + 1)))
+
+
+def _settle(position: Position) -> Position:
+    """Enter blocks and leave finished lists until a task is next, or nothing."""
+    while position.frames:
+        top = position.frames[-1]
+        if top.is_over:
+            position = _leave(position)
+            continue
+        entry = top.entries[top.index]
+        if isinstance(entry, Task):
+            return position
+        position = replace(position, frames=(*position.frames, _frame(entry.body, block=entry)))
+    return position
+
+
+def _leave(position: Position) -> Position:
+    """What follows the end of a list."""
+    top, below = position.frames[-1], position.frames[:-1]
+    if top.section == HANDLERS or not below:
+        return _advance(replace(position, frames=below)) if below else replace(position, frames=())
+    if top.section != ALWAYS and top.block is not None and top.block.always:
+        return replace(position, frames=(*below, _frame(top.block.always, block=top.block, section=ALWAYS)))
+    outer = replace(position, frames=below)
+    return _unwind(outer) if top.failing else _advance(outer)
+
+
+def _unwind(position: Position) -> Position:
+    """Carry a failure outwards to the nearest rescue or always."""
+    frames = position.frames
+    while frames:
+        top, below = frames[-1], frames[:-1]
+        block = top.block
+        if block is not None and top.section == BODY and block.rescue:
+            rescue = _frame(block.rescue, block=block, section=RESCUE)
+            return replace(position, frames=(*below, rescue), rescued=True)
+        if block is not None and top.section in (BODY, RESCUE) and block.always:
+            always = _frame(block.always, block=block, section=ALWAYS, failing=True)
+            return replace(position, frames=(*below, always))
+        frames = below
+    return replace(position, frames=(), failed=True)
+
+
+def add_handlers(position: Position, handlers: Iterable[tuple[int, Task]]) -> Position:
+    """Handlers that a running handler notified: those that come later in the list join it, in their order."""
+    frames = list(position.frames)
+    for depth in range(len(frames) - 1, -1, -1):
+        frame = frames[depth]
+        if frame.section == HANDLERS:
+            current = frame.numbers[frame.index] if not frame.is_over else frame.numbers[-1]
+            waiting = dict(zip(frame.numbers[frame.index :], frame.entries[frame.index :], strict=True))
+            waiting.update({number: task for number, task in handlers if number > current})
+            done = frame.index
+            numbers = (*frame.numbers[:done], *sorted(waiting))
+            entries = (*frame.entries[:done], *(waiting[number] for number in sorted(waiting)))
+            frames[depth] = replace(frame, entries=entries, numbers=numbers)
+            break
+    return replace(position, frames=tuple(frames))

@@ -1,0 +1,184 @@
+"""A run as styled lines: what the terminal and a log file show, task by task."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from opsplay.events import HostTally, ItemFinished, PlayStarted, RunFinished, TaskFinished
+from opsplay.sinks.ordering import TaskBlock
+
+# (text, style) pieces of one line.
+Line = list[tuple[str, str]]
+
+STYLES = {
+    "ok": "green",
+    "changed": "yellow",
+    "skipped": "cyan",
+    "failed": "bold red",
+    "unreachable": "bold magenta",
+    "unknown": "bold magenta",
+    "ignored": "cyan",
+    "rescued": "cyan",
+}
+# Hosts that need no line of their own are named together, up to this many.
+NAMED = 12
+STATUS_WIDTH = 11
+INDENT = " " * (STATUS_WIDTH + 2)
+# A difference longer than this is cut; -vv shows it whole.
+DIFF_LINES = 80
+
+DULL = ("changed", "failed", "skipped", "invocation", "item", "ansible_loop_var", "skip_reason", "false_condition")
+
+
+def play_line(event: PlayStarted) -> Line:
+    hosts = ", ".join(event.hosts[:NAMED])
+    if len(event.hosts) > NAMED:
+        hosts += f" and {len(event.hosts) - NAMED} more"
+    batch = f" (batch {event.batch} of {event.batches})" if event.batches > 1 else ""
+    return [("PLAY ", "bold"), (event.play, "bold"), (batch, ""), (f"  {hosts or 'no hosts matched'}", "dim")]
+
+
+def task_lines(block: TaskBlock, verbosity: int) -> Iterator[Line]:
+    """A task's heading and results: hosts of a kind together, those with something to say on lines of their own."""
+    hidden = block.finished and all(event.module == "meta" for event in block.finished)
+    if hidden or not block.finished:
+        return
+    kind = "HANDLER " if block.handler else "TASK "
+    heading: Line = [(kind, "bold"), (block.name, "bold")]
+    if verbosity:
+        heading.append((f"  {block.finished[0].place}", "dim"))
+    yield heading
+    quiet: dict[str, list[str]] = {}
+    for event in block.finished:
+        if _is_quiet(event, verbosity):
+            quiet.setdefault(event.status, []).append(event.host)
+    for status, hosts in quiet.items():
+        yield from _together(status, hosts)
+    for event in block.finished:
+        if not _is_quiet(event, verbosity):
+            yield from _host_lines(event, block.items.get(event.host, []), verbosity)
+
+
+def _is_quiet(event: TaskFinished, verbosity: int) -> bool:
+    return event.status in ("ok", "skipped") and not verbosity and event.module != "debug" and not event.warnings
+
+
+def _together(status: str, hosts: list[str]) -> Iterator[Line]:
+    named = ", ".join(hosts[:NAMED])
+    if len(hosts) > NAMED:
+        named += f" and {len(hosts) - NAMED} more"
+    yield [("  " + status.ljust(STATUS_WIDTH), STYLES[status]), (named, "")]
+
+
+def _host_lines(event: TaskFinished, items: list[ItemFinished], verbosity: int) -> Iterator[Line]:
+    status = event.status
+    line: Line = [("  " + status.ljust(STATUS_WIDTH), STYLES[status]), (event.host, "bold")]
+    message = _message(event)
+    first, *rest = message.splitlines() or [""]
+    yield [*line, (f"  {first}", "" if status in ("ok", "changed") else STYLES[status])] if first else line
+    for text in rest:
+        yield [(INDENT + text, "")]
+    for item in items:
+        if item.status not in ("ok", "skipped") or verbosity:
+            yield from _item_lines(item)
+    yield from _detail_lines(event, verbosity)
+    for difference in event.diff:
+        yield from diff_lines(difference, verbosity)
+    for warning in event.warnings:
+        yield [(INDENT + "warning: " + warning, "yellow")]
+
+
+def _item_lines(item: ItemFinished) -> Iterator[Line]:
+    message = str(item.data.get("msg") or "") if item.status == "failed" else ""
+    yield [(INDENT + item.status.ljust(STATUS_WIDTH), STYLES[item.status]), (item.label, ""), (f"  {message}" if message else "", "red")]
+    for difference in item.diff:
+        yield from diff_lines(difference, 0)
+
+
+def _message(event: TaskFinished) -> str:
+    if event.module == "debug":
+        return debug_text(event.data)
+    if event.status in ("failed", "unreachable", "ignored", "unknown"):
+        return str(event.data.get("censored") or event.data.get("msg") or "failed")
+    return ""
+
+
+def debug_text(data: Mapping[str, Any]) -> str:
+    """What debug prints: its message, or the variable with its value."""
+    shown = {key: value for key, value in data.items() if key not in DULL}
+    if set(shown) == {"msg"}:
+        value = shown["msg"]
+        return value if isinstance(value, str) else json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    return "\n".join(f"{key}: {_compact(value)}" for key, value in shown.items())
+
+
+def _compact(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) < 80 else json.dumps(value, indent=2, default=str, ensure_ascii=False)
+
+
+def _detail_lines(event: TaskFinished, verbosity: int) -> Iterator[Line]:
+    """What a failed command said; with -v every result."""
+    if event.status in ("failed", "ignored", "unknown"):
+        for key in ("cmd", "stdout", "stderr", "exception"):
+            text = event.data.get(key)
+            if text and (key != "exception" or verbosity):
+                words = text if isinstance(text, str) else " ".join(map(str, text))
+                for number, line in enumerate(words.rstrip().splitlines()[-20:]):
+                    label = f"{key}: " if not number else " " * (len(key) + 2)
+                    yield [(INDENT + label, "dim"), (line, "")]
+    elif verbosity and event.module != "debug":
+        shown = {key: value for key, value in event.data.items() if key not in DULL and key != "ansible_facts"}
+        if shown:
+            yield [(INDENT + json.dumps(shown, default=str, ensure_ascii=False), "dim")]
+
+
+def diff_lines(difference: Mapping[str, Any], verbosity: int) -> Iterator[Line]:
+    """A difference as unified lines, in colour."""
+    header = str(difference.get("after_header") or difference.get("before_header") or "")
+    if difference.get("prepared") is not None:
+        before, after = "", str(difference["prepared"])
+    else:
+        before, after = _as_text(difference.get("before")), _as_text(difference.get("after"))
+    if difference.get("binary"):
+        yield [(INDENT + f"{header}: {difference.get('size', 0)} bytes, not shown", "dim")]
+        return
+    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), header, header, lineterm="", n=3))
+    limit = len(lines) if verbosity > 1 else DIFF_LINES
+    for line in lines[:limit]:
+        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
+        yield [(INDENT + line, "bold" if line[:3] in ("+++", "---") else style)]
+    if len(lines) > limit:
+        yield [(INDENT + f"… {len(lines) - limit} more lines; -vv shows them", "dim")]
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, indent=2, sort_keys=True, default=str) + "\n"
+
+
+def recap_lines(event: RunFinished) -> Iterator[Line]:
+    """The recap, in the form that Ansible's users and tools know, with the reason where a host stopped."""
+    yield [("RECAP", "bold"), (f"  {event.seconds:.1f} s", "dim")]
+    width = max([len(tally.host) for tally in event.tallies], default=0)
+    for tally in event.tallies:
+        yield _tally_line(tally, width)
+        if tally.reason:
+            for number, text in enumerate(tally.reason.splitlines()):
+                yield [("    " + ("because: " if not number else "         "), "dim"), (text, "red")]
+    if event.interrupted:
+        yield [("interrupted: what was running on the hosts has been ended", "bold red")]
+
+
+def _tally_line(tally: HostTally, width: int) -> Line:
+    counts = ("ok", "changed", "unreachable", "failed", "skipped", "rescued", "ignored")
+    state = "failed" if tally.failed else "unreachable" if tally.unreachable else "changed" if tally.changed else "ok"
+    line: Line = [(tally.host.ljust(width), STYLES[state]), (" : ", "")]
+    for name in counts:
+        number = getattr(tally, name)
+        line.append((f"{name}={number}".ljust(len(name) + 5), STYLES[name] if number else "dim"))
+    return line

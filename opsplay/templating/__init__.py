@@ -1,0 +1,1 @@
+"""Templates with trust: what the user wrote is evaluated, what hosts said is data."""

@@ -1,0 +1,276 @@
+"""Render values against a host's variables. Only `Template` strings are evaluated; compiled code is cached."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jinja2
+from jinja2.runtime import missing
+
+from opsplay.documents.values import NOWHERE, Template, place_of
+from opsplay.errors import Location, OpsplayError, TemplateError, UndefinedVariable
+from opsplay.templating.environment import ExpressionEnvironment, FileEnvironment, Undefined, join_native
+
+# Templates nest through variables; a name that needs itself would never end.
+DEEPEST = 50
+_MARKERS = ("{{", "{%", "{#")
+
+
+class Omit:
+    """What `omit` stands for: a parameter with this value is as if it were not written."""
+
+    def __repr__(self) -> str:
+        return "omit"
+
+
+OMIT = Omit()
+
+Compiled = Any
+
+
+class Compiler:
+    """Compiled templates of one process, by their text."""
+
+    def __init__(self) -> None:
+        self.expressions = ExpressionEnvironment()
+        self._code: dict[tuple[str, str], Compiled] = {}
+        self._files: dict[tuple[Any, ...], FileEnvironment] = {}
+        self._lock = threading.Lock()
+
+    def text(self, source: str, at: Location) -> Compiled:
+        """A string with expressions in it."""
+        return self._compile("text", source, source, at)
+
+    def condition(self, source: str, at: Location) -> Compiled:
+        """A bare expression, as in `when`."""
+        return self._compile("condition", source, "{{ " + source + " }}", at)
+
+    def file(self, source: str, options: Mapping[str, Any], folders: tuple[str, ...], at: Location) -> Compiled:
+        """A template file's text; `folders` are where it may include from."""
+        key = (folders, tuple(sorted(options.items())))
+        with self._lock:
+            if key not in self._files:
+                loader = jinja2.FileSystemLoader(list(folders)) if folders else None
+                self._files[key] = FileEnvironment(loader=loader, **options)
+        environment = self._files[key]
+        return self._compile(repr(key), source, source, at, environment)
+
+    def _compile(self, kind: str, key: str, source: str, at: Location, environment: Any = None) -> Compiled:
+        found = self._code.get((kind, key))
+        if found is not None:
+            return found
+        try:
+            found = (environment or self.expressions).from_string(source)
+        except jinja2.TemplateSyntaxError as problem:
+            raise _syntax_error(problem, at) from problem
+        self._code[(kind, key)] = found
+        return found
+
+
+def _syntax_error(problem: jinja2.TemplateSyntaxError, at: Location) -> TemplateError:
+    place = at
+    if problem.lineno and problem.lineno > 1 and at.file:
+        place = Location(at.file, at.line + problem.lineno - 1)
+    return TemplateError(f"bad template: {problem.message}", at=place if place.file else None)
+
+
+COMPILER = Compiler()
+
+
+def is_template(value: Any) -> bool:
+    """Whether rendering this value could change it."""
+    return isinstance(value, Template) and any(marker in value for marker in _MARKERS)
+
+
+class Templar:
+    """Renders with the variables of one host at one task.
+
+    `variables` finds a name's unrendered value, or gives `missing`; values that are templates are rendered when they
+    are touched. `globals` are functions such as `lookup`.
+    """
+
+    def __init__(self, variables: Callable[[str], Any], globals: Mapping[str, Any] | None = None) -> None:
+        self._variables = variables
+        self._globals = {**(globals or {}), "omit": OMIT, "__lookup__": self._lookup}
+        self._rendered: dict[str, Any] = {}
+        self._depth = 0
+
+    def render(self, value: Any) -> Any:
+        """The value with every template in it evaluated, in exact built-in types. Raises TemplateError."""
+        return self._finish(self._render(value), value)
+
+    def _render(self, value: Any) -> Any:
+        if isinstance(value, Template):
+            return self._evaluate(value)
+        if isinstance(value, dict):
+            return {self._key(key): self._render(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._render(item) for item in value]
+        return value
+
+    def _key(self, key: Any) -> Any:
+        return str(self._evaluate(key)) if isinstance(key, Template) else key
+
+    def _evaluate(self, text: Template) -> Any:
+        if not is_template(text):
+            return str.__str__(text)
+        at = text.at
+        return self._run(COMPILER.text(text, at), text, at)
+
+    def _run(self, compiled: Compiled, source: str, at: Location) -> Any:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            self._depth = 0
+            raise TemplateError(f"a variable refers to itself: {shorten(source)}", at=at if at.file else None)
+        try:
+            context = compiled.new_context(self._globals)
+            return join_native(compiled.root_render_func(context))
+        except OpsplayError as problem:
+            if problem.at is None and at.file and isinstance(problem, TemplateError):
+                problem.at = at
+            raise
+        except jinja2.UndefinedError as problem:
+            raise _undefined(problem, at) from problem
+        except RecursionError as problem:
+            raise TemplateError(f"a variable refers to itself: {shorten(source)}", at=at if at.file else None) from problem
+        except Exception as problem:
+            raise TemplateError(f"{shorten(source)}: {problem}", at=at if at.file else None) from problem
+        finally:
+            self._depth = max(0, self._depth - 1)
+
+    def value(self, name: str) -> Any:
+        """A variable's rendered value, or jinja2's `missing`."""
+        found = self._lookup(name)
+        return found if found is missing else self._finish(found, name)
+
+    def _lookup(self, name: str) -> Any:
+        """A name's value, rendered; undefined parts stay undefined until they are used."""
+        if name in self._rendered:
+            return self._rendered[name]
+        value = self._variables(name)
+        if value is missing:
+            return missing
+        rendered = self._render_lazily(value)
+        self._rendered[name] = rendered
+        return rendered
+
+    def _render_lazily(self, value: Any) -> Any:
+        if isinstance(value, Template):
+            return self._evaluate(value)
+        if type(value) in (dict, list) and not has_templates(value):
+            return value
+        if isinstance(value, dict):
+            return {self._key(key): self._part(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._part(item) for item in value]
+        return value
+
+    def _part(self, value: Any) -> Any:
+        try:
+            return self._render_lazily(value)
+        except UndefinedVariable as problem:
+            return Undefined(hint=problem.message)
+
+    def _finish(self, value: Any, source: Any) -> Any:
+        if type(value) in (str, int, bool, float, type(None), bytes):
+            return value
+        if isinstance(value, jinja2.Undefined):
+            raise UndefinedVariable(undefined_message(value), at=place_of(source, NOWHERE) if place_of(source, NOWHERE).file else None)
+        if isinstance(value, str):
+            return str.__str__(value)[:]
+        if isinstance(value, dict):
+            return {self._finish(key, source): self._finish(item, source) for key, item in value.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [self._finish(item, source) for item in value]
+        if value is OMIT or isinstance(value, (int, float)):
+            return value
+        if hasattr(value, "__iter__"):
+            return [self._finish(item, source) for item in value]
+        return value
+
+    def condition(self, value: Any, at: Location = NOWHERE) -> bool:
+        """Whether a condition such as `when` holds. Raises TemplateError."""
+        if isinstance(value, bool):
+            return value
+        if value is None:
+            return True
+        if isinstance(value, (list, tuple)):
+            return all(self.condition(item, at) for item in value)
+        if not isinstance(value, str):
+            return bool(value)
+        place = place_of(value, at)
+        text = value.strip()
+        if not text:
+            return True
+        template = text.startswith(("{{", "{%"))
+        compiled = COMPILER.text(text, place) if template else COMPILER.condition(text, place)
+        return truth(self._finish(self._run(compiled, text, place), value))
+
+    def file(self, source: str, options: Mapping[str, Any], folders: tuple[str, ...], at: Location) -> str:
+        """A template file rendered as text."""
+        compiled = COMPILER.file(source, options, folders, at)
+        try:
+            context = compiled.new_context(self._globals)
+            return "".join(compiled.root_render_func(context))
+        except OpsplayError:
+            raise
+        except jinja2.UndefinedError as problem:
+            raise _undefined(problem, _place_in_file(problem, at)) from problem
+        except jinja2.TemplateSyntaxError as problem:
+            raise _syntax_error(problem, at) from problem
+        except Exception as problem:
+            raise TemplateError(str(problem), at=_place_in_file(problem, at)) from problem
+
+
+def _place_in_file(problem: BaseException, at: Location) -> Location:
+    """The line of a template at which rendering failed: the deepest frame of compiled template code."""
+    line = 0
+    trace = problem.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename in ("<template>", "<unknown>"):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return Location(at.file, line) if line else at
+
+
+def truth(value: Any) -> bool:
+    """A condition's result as a boolean: words such as "yes" and "false" count as what they say."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in ("", "false", "no", "off", "0", "f", "n", "none"):
+            return False
+        return True
+    return bool(value)
+
+
+def has_templates(value: Any) -> bool:
+    """Whether anywhere in this structure there is something to evaluate."""
+    if isinstance(value, str):
+        return is_template(value)
+    if isinstance(value, dict):
+        return any(has_templates(item) or is_template(key) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return any(has_templates(item) for item in value)
+    return False
+
+
+def undefined_message(value: jinja2.Undefined) -> str:
+    """What is undefined, in words."""
+    try:
+        str(value)
+    except jinja2.UndefinedError as problem:
+        return str(problem.message or problem)
+    return "an undefined value"
+
+
+def _undefined(problem: jinja2.UndefinedError, at: Location) -> UndefinedVariable:
+    return UndefinedVariable(str(problem.message or problem), at=at if at.file else None)
+
+
+def shorten(text: str, limit: int = 80) -> str:
+    """A template as an error message shows it."""
+    line = re.sub(r"\s+", " ", text).strip()
+    return line if len(line) <= limit else line[: limit - 1] + "…"

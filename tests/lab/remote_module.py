@@ -1,0 +1,95 @@
+"""Run one shipped module inside a lab host with the host's own Python: the modules' tests need no engine for it.
+
+Parameters go in and the result comes out as JSON. Calls in sequence share one Host, as the tasks of a run do, so
+that what a preview pretends is seen by the next call.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from opsplay.lab import LabHost
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = "/opt/opsplay-modules"
+
+# The agent's part: what the loop does with a call, without its stream.
+_DRIVER = '''
+import json, os, sys, time
+sys.path.insert(0, "%(folder)s")
+from opsplay.agent.host import Host, ModuleFailed
+from opsplay.agent.loop import crash_report, run_module
+from opsplay.agent.spec import validate
+
+class Agent:
+    def __init__(self):
+        self.said = []
+    def send(self, kind, number, payload):
+        self.said.append(json.loads(payload.decode()))
+
+agent = Agent()
+host = Host(agent)
+results = []
+for number, call in enumerate(json.load(sys.stdin)):
+    del agent.said[:]
+    host.begin(number, {"check": call["check"], "diff": call["diff"], "keep_undo": True})
+    started = time.monotonic()
+    name = "opsplay.modules." + call["module"]
+    try:
+        __import__(name)
+        result = run_module(host, name, validate(sys.modules[name].PARAMS, call["params"]))
+    except ModuleFailed as problem:
+        result = problem.result
+    except Exception as problem:
+        result = crash_report(name, problem)
+    finally:
+        host.clean_up()
+    result = host.finish(result)
+    result["_seconds"] = time.monotonic() - started
+    result["_progress"] = [said["text"] for said in agent.said]
+    results.append(result)
+json.dump(results, sys.stdout)
+'''
+
+
+class Call:
+    """A module with its parameters, really run or only previewed."""
+
+    def __init__(self, module: str, params: Mapping[str, Any], check: bool = False, diff: bool = True) -> None:
+        self.module = module
+        self.params = dict(params)
+        self.check = check
+        self.diff = diff
+
+
+def ship(host: LabHost) -> None:
+    """Copy the agent and the modules of this checkout into a host."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path in [*ROOT.glob("opsplay/agent/**/*.py"), *ROOT.glob("opsplay/modules/**/*.py")]:
+            archive.add(path, str(path.relative_to(ROOT)))
+    target = host.root / FOLDER.lstrip("/")
+    target.mkdir(parents=True, exist_ok=True)
+    buffer.seek(0)
+    with tarfile.open(fileobj=buffer) as archive:
+        archive.extractall(target, filter="data")
+    (target / "opsplay/__init__.py").write_text("")
+
+
+def run_calls(host: LabHost, calls: Sequence[Call], timeout: float = 240) -> list[dict[str, Any]]:
+    """Run calls one after the other in one process of the host; their results."""
+    driver = _DRIVER % {"folder": FOLDER}
+    stdin = json.dumps([vars(call) for call in calls])
+    done = host.run(["python3", "-I", "-S", "-c", driver], stdin=stdin, timeout=timeout)
+    results: list[dict[str, Any]] = json.loads(done.stdout)
+    return results
+
+
+def run_module(host: LabHost, module: str, params: Mapping[str, Any], check: bool = False) -> dict[str, Any]:
+    """Run one module once."""
+    return run_calls(host, [Call(module, params, check)])[0]
