@@ -72,7 +72,8 @@ class Executor:
         return sent
 
     def _call(self, session: Session, work: Work, module: str, params: Sequence[Any]) -> Sent:
-        on_fail = "continue" if work.goes_on_after_failure else "stop"
+        # Behind a task that the control side judges nothing is sent, so that there is nothing to drop.
+        on_fail = "continue" if work.goes_on_after_failure or work.closes_window else "stop"
         options = {
             "check": work.check,
             "diff": work.diff,

@@ -107,10 +107,11 @@ class HostRunner:
 
     def _dispatch(self, task: Task, work: Work) -> bool:
         if work.is_local or task.retry is not None or self._executor.is_blocking(work):
-            if self._flights:
+            if self._flights and not work.is_only_skipped:
                 return False
             self._run_now(task, work)
-            return True
+            # What it set must be known before the next task is looked at.
+            return work.is_only_skipped
         if not self._executor.can_follow(work, [flight.sent for flight in self._flights if flight.sent]):
             return False
         self._note_start(task, work)

@@ -58,6 +58,13 @@ class Work:
         return all(isinstance(item.prepared, Answer) for item in self.items)
 
     @property
+    def is_only_skipped(self) -> bool:
+        """Whether the task does nothing and leaves nothing that a later task could see."""
+        answers = [item.prepared for item in self.items]
+        quiet = all(isinstance(answer, Answer) and answer.result.get("skipped") for answer in answers)
+        return quiet and self.task.register is None and self.task.retry is None
+
+    @property
     def closes_window(self) -> bool:
         """Whether the next task can only be sent when this one's result is known."""
         task = self.task

@@ -37,8 +37,7 @@ FIRST_STAGE = (
     "import _frozen_importlib_external as f;"
     'h=("%s %d.%d.%d %d %d"%((f.MAGIC_NUMBER.hex(),)+sys.version_info[:3]+(os.getpid(),os.getuid()))).encode();'
     'os.write(o,m+struct.pack(">BHII",16,0,1,len(h))+h);'
-    'r=lambda n,b=b"":exec("while len(b)<n:\\n d=os.read(i,n-len(b))\\n if not d: os._exit(0)\\n b+=d",'
-    'globals().update(b=b,n=n)) or globals()["b"];'
+    'exec("def r(n):\\n b=bytes()\\n while len(b)<n:\\n  d=os.read(i,n-len(b))\\n  if not d: os._exit(0)\\n  b+=d\\n return b");'
     'k,p=marshal.loads(zlib.decompress(r(int.from_bytes(r(4),"big"))));'
     "g={};exec(k,g);g[\"start\"](i,o,m,p)"
 )

@@ -184,7 +184,11 @@ class Session:
         try:
             self._stream.send(data)
         except ConnectionLost as problem:
-            raise self._break(problem) from problem
+            raise self._break(self._with_last_words(problem)) from problem
+
+    def _with_last_words(self, problem: ConnectionLost) -> ConnectionLost:
+        said = self._stream.errors().strip()
+        return ConnectionLost(f"{problem.message}: {said}") if said else problem
 
     def close(self) -> None:
         """End the agent: it finishes nothing more, and leaves."""

@@ -97,11 +97,11 @@ class AptGet:
             self.output = plan.output
             return
         argv = [self.program] + self.flags()
-        if plan.downloads:
-            self._locked(argv + ["--download-only"] + words, "fetching")
+        if plan.fetched():
+            self._locked(argv + ["--download-only"] + words, "fetching", len(plan.fetched()))
         with self.host.critical(DPKG_SECONDS):
-            done = self._locked(argv + words, "installing")
-        self.output, self.errors = without_status(done.stdout), done.stderr
+            done = self._locked(argv + words, "changing packages", len(plan.steps) + len(plan.fetched()))
+        self.output, self.errors = done.stdout, done.stderr
 
     def change(self, words: List[str]) -> Any:
         """Run a command of apt-get that touches no installed package, such as clean."""
@@ -111,17 +111,16 @@ class AptGet:
         self.output, self.errors = done.stdout, done.stderr
         return done
 
-    def _locked(self, argv: List[str], doing: str) -> Any:
+    def _locked(self, argv: List[str], doing: str, total: int) -> Any:
         """Run when the locks are free. Another program may be quicker to take them: then wait again."""
         deadline = time.monotonic() + self.params.lock_timeout
-        watch = Progress(self.host, doing)
         # dpkg's own locks are waited for by apt-get too, which closes most of the gap.
-        options = ["APT::Status-Fd=1", "Dpkg::Use-Pty=0", "DPkg::Lock::Timeout=%d" % self.params.lock_timeout]
+        options = ["Dpkg::Use-Pty=0", "DPkg::Lock::Timeout=%d" % self.params.lock_timeout]
         argv = argv[:1] + [word for option in options for word in ("-o", option)] + argv[1:]
         while True:
             _locks.wait(self.host, _locks.INSTALLING, deadline, self.params.lock_timeout)
             with Policy(self.host, self.params.policy_rc_d):
-                done = self.host.query(argv, env=ENVIRONMENT, watch=watch.feed)
+                done = self.host.query(argv, env=ENVIRONMENT, watch=Progress(self.host, total).feed)
             if done.rc == 0:
                 return done
             if "Could not get lock" not in done.stderr or time.monotonic() >= deadline:
@@ -131,19 +130,21 @@ class AptGet:
         """End the task with apt-get's errors and what to do about them."""
         errors = [line[3:] for line in done.stderr.split("\n") if line.startswith("E: ")]
         said = "; ".join(errors) or done.stderr.strip() or done.error or "exit code %d" % done.rc
-        stdout = without_status(done.stdout)
         if done.rc == 100 and not errors:
-            said = (stdout.strip() or said)[-2000:]
+            said = (done.stdout.strip() or said)[-2000:]
         remedy = remedy_for(done.stderr)
-        self.host.fail("%s: %s%s" % (what, said, remedy), rc=done.rc, stdout=stdout, stderr=done.stderr)
+        self.host.fail("%s: %s%s" % (what, said, remedy), rc=done.rc, stdout=done.stdout, stderr=done.stderr)
 
 
 class Progress:
-    """apt-get's status lines (README.progress-reporting of apt) as the task's progress."""
+    """What apt-get and dpkg say while they work, as the task's progress: one step for each package and stage."""
 
-    def __init__(self, host: Host, doing: str) -> None:
+    STAGES = (b"Get:", b"Unpacking ", b"Setting up ", b"Removing ", b"Purging configuration files for ")
+
+    def __init__(self, host: Host, total: int) -> None:
         self.host = host
-        self.doing = doing
+        self.done = 0
+        self.total = total
         self.rest = b""
 
     def feed(self, data: bytes) -> None:
@@ -151,13 +152,9 @@ class Progress:
         lines = (self.rest + data).split(b"\n")
         self.rest = lines.pop()[-4096:]
         for line in lines:
-            fields = line.decode("utf-8", "replace").split(":", 3)
-            if len(fields) == 4 and fields[0] in ("pmstatus", "dlstatus"):
-                try:
-                    percent = int(float(fields[2]))
-                except ValueError:
-                    continue
-                self.host.progress("%s: %s" % (self.doing, fields[3]), percent, 100)
+            if line.startswith(self.STAGES):
+                self.done = min(self.done + 1, self.total)
+                self.host.progress(line.decode("utf-8", "replace").strip(), self.done, self.total)
 
 
 class Policy:
@@ -190,12 +187,6 @@ class Policy:
 def plain_name(word: str) -> str:
     """The package's name in a word for apt-get."""
     return word.partition("=")[0].partition("/")[0]
-
-
-def without_status(output: str) -> str:
-    """apt-get's output without the lines that were for the progress."""
-    marks = ("pmstatus:", "dlstatus:", "pmconffile:")
-    return "\n".join(line for line in output.split("\n") if not line.startswith(marks))
 
 
 def remedy_for(errors: str) -> str:

@@ -30,10 +30,9 @@ class Plan:
     def __bool__(self) -> bool:
         return bool(self.steps)
 
-    @property
-    def downloads(self) -> bool:
-        """Whether anything has to be fetched."""
-        return any(step.new for step in self.steps)
+    def fetched(self) -> List[Step]:
+        """The steps that need a package file."""
+        return [step for step in self.steps if step.new]
 
     def names(self) -> List[str]:
         return [step.name for step in self.steps]
