@@ -1,4 +1,4 @@
-"""Every module that a playbook can name: shipped ones and those that act on the control side. One file is one module."""
+"""Every module that a playbook can name: shipped ones, and those that act on the control side. A file is a module."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def short_name(name: str) -> str:
     return name
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def find(name: str) -> Entry | None:
     """The module of this name, short or with its collection; None when there is none."""
     short = short_name(name)

@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict
 
 from opsplay.agent import words
 from opsplay.agent.distribution import distribution, lsb, os_release, package_manager
 
-FACT_PATH = "/etc/ansible/facts.d"
 KEY_FOLDERS = ("/etc/ssh", "/etc/openssh", "/etc")
 SERVICE_MANAGERS = {"procd": "openwrt_init", "runit-init": "runit", "svscan": "svc", "openrc-init": "openrc"}
 # Names of the capabilities by their number, from capabilities(7).
@@ -213,18 +212,6 @@ def fips(host: Any) -> Dict[str, Any]:
     return {"fips": text_of("/proc/sys/crypto/fips_enabled") == "1"}
 
 
-def chroot(host: Any) -> Dict[str, Any]:
-    if os.environ.get("debian_chroot"):
-        return {"is_chroot": True}
-    own = os.stat("/")
-    try:
-        first = os.stat("/proc/1/root/.")
-    except OSError:
-        # The root of ext4 has inode 2, of XFS 128, of btrfs 256.
-        return {"is_chroot": own.st_ino not in (2, 128, 256)}
-    return {"is_chroot": (own.st_ino, own.st_dev) != (first.st_ino, first.st_dev)}
-
-
 def dns(host: Any) -> Dict[str, Any]:
     facts: Dict[str, Any] = {}
     for line in text_of("/etc/resolv.conf").splitlines():
@@ -277,65 +264,6 @@ def host_keys(host: Any) -> Dict[str, Any]:
     return facts
 
 
-def storage_names(host: Any) -> Dict[str, Any]:
-    """How this host is known to block storage over a network."""
-    initiator = ""
-    for line in text_of("/etc/iscsi/initiatorname.iscsi").splitlines():
-        if line.startswith("InitiatorName="):
-            initiator = line.partition("=")[2].strip()
-            break
-    nqn = text_of("/etc/nvme/hostnqn")
-    return {"iscsi_iqn": initiator, "hostnqn": nqn if nqn.startswith("nqn.") else "", "fibre_channel_wwn": ports()}
-
-
-def ports() -> List[str]:
-    folder = "/sys/class/fc_host"
-    if not os.path.isdir(folder):
-        return []
-    names = [text_of("%s/%s/port_name" % (folder, name)) for name in sorted(os.listdir(folder))]
-    return [name[2:] if name.startswith("0x") else name for name in names if name]
-
-
-def loadavg(host: Any) -> Dict[str, Any]:
-    one, five, fifteen = os.getloadavg()
-    return {"loadavg": {"1m": one, "5m": five, "15m": fifteen}}
-
-
-def local(host: Any, folder: Optional[str] = None) -> Dict[str, Any]:
-    """The admin's own facts: each *.fact file is JSON or INI, or a program that prints one of them."""
-    folder = folder or FACT_PATH
-    if not os.path.isdir(folder):
-        return {"local": {}}
-    found = sorted(name for name in os.listdir(folder) if name.endswith(".fact"))
-    return {"local": {name[:-5]: local_fact(host, os.path.join(folder, name)) for name in found}}
-
-
-def local_fact(host: Any, path: str) -> Any:
-    from json import loads
-
-    if os.access(path, os.X_OK) and os.path.isfile(path):
-        done = host.query([path])
-        if done.rc != 0:
-            host.warn("the fact program %s failed: %s" % (path, (done.stderr or done.error).strip()))
-            return "error loading facts from %s: it ended with %d" % (path, done.rc)
-        text = done.stdout
-    else:
-        text = text_of(path)
-    try:
-        return loads(text)
-    except ValueError:
-        pass
-    from configparser import ConfigParser, Error
-
-    parser = ConfigParser(interpolation=None)
-    try:
-        parser.read_string(text)
-    except Error as problem:
-        host.warn("the fact file %s is neither JSON nor INI: %s" % (path, problem))
-        return "error loading facts from %s: it is neither JSON nor INI" % path
-    return {section: dict(parser.items(section)) for section in parser.sections()}
-
-
 def release(host: Any) -> Dict[str, Any]:
     return distribution(os_release())
 
@@ -360,12 +288,6 @@ MINIMAL: Dict[str, Callable[[Any], Dict[str, Any]]] = {
     "fips": fips,
     "dns": dns,
     "caps": capabilities,
-    "local": local,
     "lsb": linux_standard_base,
     "ssh_pub_keys": host_keys,
-}
-EXTRA: Dict[str, Callable[[Any], Dict[str, Any]]] = {
-    "chroot": chroot,
-    "iscsi": storage_names,
-    "loadavg": loadavg,
 }

@@ -16,6 +16,10 @@ LINKS_FOLLOWED = 40
 FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
 
 
+# The number of an account that a preview would make and that has none yet: the largest that a file's owner can be.
+UNASSIGNED = (1 << 32) - 2
+
+
 class Looking(Record):
     """Questions to this host."""
 
@@ -132,7 +136,7 @@ class Looking(Record):
             return pwd.getpwnam(name).pw_uid
         except KeyError:
             if self.check and self.shadow.users.get(name):
-                return int(self.shadow.users[name].get("uid") or -2)
+                return int(self.shadow.users[name].get("uid") or UNASSIGNED)
             if self.check and self.shadow.brings_unknown_files:
                 # The package that would be installed may bring its user.
                 return -2
@@ -148,7 +152,7 @@ class Looking(Record):
             return grp.getgrnam(name).gr_gid
         except KeyError:
             if self.check and self.shadow.groups.get(name):
-                return int(self.shadow.groups[name].get("gid") or -2)
+                return int(self.shadow.groups[name].get("gid") or UNASSIGNED)
             if self.check and self.shadow.brings_unknown_files:
                 return -2
             raise ModuleFailed("there is no group %r on this host" % name)

@@ -12,8 +12,10 @@ from typing import Any, Callable, Dict, List, Optional
 
 # Output beyond this many bytes a stream is counted but not kept.
 OUTPUT_KEPT = 16 << 20
-# After the program has ended, a daemon it left behind may hold its outputs open: wait this long (s) for the rest.
+# After the program has ended, a daemon it left behind may hold its outputs open: wait for the rest until nothing came
+# for LINGER seconds, and LINGER_MOST at most.
 LINGER = 0.1
+LINGER_MOST = 5.0
 
 
 class Completed:
@@ -67,44 +69,58 @@ class Stream:
         return True
 
 
-def spawn(argv: List[str], env: Dict[str, str], cwd: Optional[str], fds: List[int]) -> int:
+def spawn(argv: List[str], env: Dict[str, str], cwd: Optional[str], fds: List[int], children: Any) -> int:
     """Fork and execute with `fds` as standard input, output and error, in a session of its own. Returns the pid.
 
-    Raises OSError when the program cannot be executed.
+    The pid is in `children` before an interruption can come. Raises OSError when the program cannot be executed.
     """
+    import _signal  # type: ignore[import-not-found]
+
     report_out, report_in = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setsid()
-            for target, fd in enumerate(fds):
-                os.dup2(fd, target)
-            if cwd:
-                os.chdir(cwd)
-            reset_signals()
-            os.execvpe(argv[0], argv, env)
-        except OSError as problem:
-            os.write(report_in, b"%d" % (problem.errno or 0))
-        finally:
-            os._exit(127)
-    os.close(report_in)
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGUSR1,))
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become(argv, env, cwd, fds, report_in, before)
+        children.add(pid)
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+        os.close(report_in)
     try:
         failure = os.read(report_out, 16)
     finally:
         os.close(report_out)
     if failure:
         os.waitpid(pid, 0)
+        children.discard(pid)
         code = int(failure)
         raise OSError(code, os.strerror(code), cwd if cwd and not os.path.isdir(cwd) else argv[0])
     return pid
 
 
-def reset_signals() -> None:
+def _become(argv: List[str], env: Dict[str, str], cwd: Optional[str], fds: List[int], report: int, mask: Any) -> None:
+    """In the child: become the program, or report why not and end."""
+    try:
+        os.setsid()
+        for target, fd in enumerate(fds):
+            os.dup2(fd, target)
+        if cwd:
+            os.chdir(cwd)
+        reset_signals(mask)
+        os.execvpe(argv[0], argv, env)
+    except OSError as problem:
+        os.write(report, b"%d" % (problem.errno or 0))
+    finally:
+        os._exit(127)
+
+
+def reset_signals(mask: Any) -> None:
     """Programs expect the default answer to signals; the agent ignores some, and Python ignores SIGPIPE."""
-    import _signal  # type: ignore[import-not-found]
+    import _signal
 
     for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGTERM, _signal.SIGPIPE, _signal.SIGUSR1):
         _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
 def run(
@@ -126,7 +142,7 @@ def run(
     out_out, out_in = os.pipe()
     err_out, err_in = os.pipe()
     try:
-        pid = spawn(argv, dict(os.environ, **(env or {})), cwd, [stdin_out, out_in, err_in])
+        pid = spawn(argv, dict(os.environ, **(env or {})), cwd, [stdin_out, out_in, err_in], children)
     except OSError as problem:
         for fd in (stdin_out, stdin_in, out_out, out_in, err_out, err_in):
             os.close(fd)
@@ -134,7 +150,6 @@ def run(
         result.error = "%s: %s" % (problem.strerror, problem.filename)
         result.err = result.error.encode()
         return result
-    children.add(pid)
     for fd in (stdin_out, out_in, err_in):
         os.close(fd)
     out, err = Stream(out_out, watch), Stream(err_out)
@@ -155,53 +170,66 @@ def run(
 
 def _drain(pid: int, stdin_fd: int, stdin: bytes, streams: List[Stream], timeout: float, result: Completed) -> int:
     """Feed and read until the program has ended and said all. Returns the wait status."""
-    os.set_blocking(stdin_fd, False)
     deadline = time.monotonic() + timeout if timeout else 0.0
-    remaining = memoryview(stdin)
-    if not remaining:
-        os.close(stdin_fd)
-        stdin_fd = -1
+    feed = Feed(stdin_fd, stdin)
     open_streams = {stream.fd: stream for stream in streams}
     status = None
-    while open_streams or status is None:
-        if not open_streams:
-            # Nothing more to read: only the end is missing.
-            status = wait_until(pid, deadline)
-        else:
-            wait = LINGER if status is not None else 0.05 if not deadline else min(0.05, deadline - time.monotonic())
-            feeding = [stdin_fd] if stdin_fd >= 0 else []
-            ready, writable, _ = select.select(list(open_streams), feeding, [], max(wait, 0))
-            for fd in ready:
-                if not open_streams[fd].take():
-                    del open_streams[fd]
-            if writable:
-                stdin_fd, remaining = _feed(stdin_fd, remaining)
-            if status is not None and not ready:
-                break
-            if status is None and open_streams and not ready:
-                status = poll(pid)
-        if status is None and deadline and time.monotonic() > deadline:
-            result.timed_out = True
-            kill_group(pid)
-            reap(pid)
-            status = 9
-            break
-    if stdin_fd >= 0:
-        os.close(stdin_fd)
+    ended = 0.0
+    try:
+        while open_streams or status is None:
+            if not open_streams and feed.fd < 0:
+                # Nothing more to read or write: only the end is missing.
+                status = wait_until(pid, deadline)
+            else:
+                wait = LINGER if status is not None else 0.05
+                writing = [feed.fd] if feed.fd >= 0 else []
+                ready, writable, _ = select.select(list(open_streams), writing, [], wait)
+                for fd in ready:
+                    if not open_streams[fd].take():
+                        del open_streams[fd]
+                if writable:
+                    feed.push()
+                if status is not None and (not ready or time.monotonic() - ended > LINGER_MOST):
+                    break
+                if status is None and not ready:
+                    status = poll(pid)
+                    ended = time.monotonic()
+            if status is None and deadline and time.monotonic() > deadline:
+                result.timed_out = True
+                kill_group(pid)
+                return 9
+    finally:
+        feed.close()
     return status or 0
 
 
-def _feed(fd: int, remaining: memoryview) -> Any:
-    try:
-        remaining = remaining[os.write(fd, remaining[:65536]) :]
-    except BlockingIOError:
-        return fd, remaining
-    except OSError:
-        remaining = remaining[:0]
-    if not remaining:
-        os.close(fd)
-        return -1, remaining
-    return fd, remaining
+class Feed:
+    """A program's standard input, with what is still to be written to it."""
+
+    __slots__ = ("fd", "rest")
+
+    def __init__(self, fd: int, data: bytes) -> None:
+        os.set_blocking(fd, False)
+        self.fd = fd
+        self.rest = memoryview(data)
+        if not data:
+            self.close()
+
+    def push(self) -> None:
+        """Write what the pipe takes. A program that reads no more is not an error."""
+        try:
+            self.rest = self.rest[os.write(self.fd, self.rest[:65536]) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.rest = self.rest[:0]
+        if not self.rest:
+            self.close()
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 def poll(pid: int) -> Optional[int]:
@@ -228,19 +256,25 @@ def kill_group(pid: int) -> None:
     """End a program and all that it started: first asked, then forced."""
     import _signal
 
-    for number, wait in ((_signal.SIGTERM, 0.5), (_signal.SIGKILL, 0.0)):
+    for number, wait in ((_signal.SIGTERM, 0.5), (_signal.SIGKILL, 1.0)):
         try:
             os.killpg(pid, number)
         except OSError:
-            return
+            break
         limit = time.monotonic() + wait
-        while time.monotonic() < limit:
-            try:
-                os.killpg(pid, 0)
-            except OSError:
-                return
-            reap(pid)
+        while time.monotonic() < limit and group_lives(pid):
             time.sleep(0.01)
+    reap(pid)
+
+
+def group_lives(pid: int) -> bool:
+    """Whether a process group has a member left; its leader's exit status is taken."""
+    reap(pid)
+    try:
+        os.killpg(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def reap(pid: int) -> None:

@@ -47,7 +47,7 @@ class _Constructor(yaml.constructor.SafeConstructor):
         if node.tag not in self.yaml_constructors:
             raise DocumentError(f"unknown YAML tag {node.tag}", at=self.place(node))
         try:
-            return self.construct_object(node)  # type: ignore[no-untyped-call]
+            return self.construct_object(node)
         except (ValueError, yaml.YAMLError) as problem:
             raise DocumentError(f"not a value: {problem}", at=self.place(node)) from problem
 

@@ -38,13 +38,14 @@ class InventoryHost:
 
 
 class Inventory:
-    """All hosts and groups. `sources` are the files it was read from; `folders` where group_vars may lie beside them."""
+    """All hosts and groups. `sources` are the files it was read from; `folders` may hold group_vars and host_vars."""
 
     def __init__(self) -> None:
         self.hosts: dict[str, InventoryHost] = {}
         self.groups: dict[str, Group] = {ALL: Group(ALL), UNGROUPED: Group(UNGROUPED)}
         self.sources: list[str] = []
         self.folders: list[str] = []
+        self._depths: dict[str, int] = {}
         self.add_child(ALL, UNGROUPED)
 
     # --- building ---
@@ -71,6 +72,7 @@ class Inventory:
         """Make a group a child of another. Raises InventoryError for a circle."""
         if parent == child or (child in self.groups and parent in self.descendants(child)):
             raise InventoryError(f"group '{child}' cannot be below itself, through '{parent}'", at=at)
+        self._depths.clear()
         self.add_group(parent, at).children[child] = None
         self.add_group(child, at).parents[parent] = None
 
@@ -110,7 +112,7 @@ class Inventory:
         return list(found)
 
     def groups_of(self, host: str) -> list[str]:
-        """Every group a host is in, nearest to `all` first: by depth, priority and name, as variables take precedence."""
+        """Every group a host is in but `all`, the weakest first: by depth, priority and name, as variables are merged."""
         found: set[str] = set()
         pending = list(self.hosts[host].groups) if host in self.hosts else []
         while pending:
@@ -123,8 +125,10 @@ class Inventory:
 
     def depth(self, name: str) -> int:
         """The longest way from `all` to a group."""
-        parents = self.groups[name].parents
-        return 0 if name == ALL or not parents else 1 + max(self.depth(parent) for parent in parents)
+        if name not in self._depths:
+            parents = self.groups[name].parents
+            self._depths[name] = 1 + max(map(self.depth, parents)) if parents and name != ALL else 0
+        return self._depths[name]
 
     def group_map(self) -> dict[str, list[str]]:
         """What `groups` gives to templates."""

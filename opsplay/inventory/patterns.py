@@ -54,7 +54,8 @@ def limit(pattern: str, inventory: Inventory) -> set[str]:
     for piece in pattern.split(","):
         parts += _from_file(piece[1:]) if piece.startswith("@") else [piece]
     found = set(select(parts, inventory))
-    missing = [part for part in parts for word in split(part) if word[0] not in "&!" and not _match(word, inventory, None)]
+    words = [word for part in parts for word in split(part) if word[0] not in "&!"]
+    missing = [word for word in words if not _match(word, inventory, None)]
     if missing and not found:
         raise InventoryError(f"--limit {pattern}: no host matches", hint=suggestion(missing[0], inventory))
     return found

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -280,3 +282,17 @@ def _is_locked(user: str) -> bool:
     except OSError:
         return False
     return any(line.startswith(f"{user}:!") for line in lines)
+
+
+def main(arguments: list[str]) -> None:
+    """`python -m opsplay.lab.loopback DIRECTORY`: serve until a signal, with an inventory of one host in hosts.ini."""
+    directory = Path(arguments[0])
+    with LoopbackSSHD(directory) as server:
+        beside = directory / ".hosts.ini"
+        write_inventory(beside, server, 1)
+        beside.replace(directory / "hosts.ini")
+        signal.sigwait({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

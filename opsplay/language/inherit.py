@@ -12,8 +12,8 @@ from opsplay.model import Become
 BECOME = {"become": "enabled", "become_user": "user", "become_method": "method", "become_flags": "flags"}
 
 # Keywords whose nearest value holds.
-NEAREST = ("ignore_errors", "ignore_unreachable", "check_mode", "diff", "no_log", "timeout", "connection", "remote_user",
-           "port", "any_errors_fatal")  # fmt: skip
+NEAREST = ("ignore_errors", "ignore_unreachable", "check_mode", "diff", "no_log", "timeout", "connection",
+           "remote_user", "port", "any_errors_fatal")  # fmt: skip
 
 
 @dataclass(frozen=True)

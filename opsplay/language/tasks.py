@@ -114,8 +114,8 @@ class TaskParser:
     def _block(self, entry: Mapping[str, Any], inherited: Inherited, at: Location) -> Block:
         self._check_keywords(entry, keywords.BLOCK, "block", at)
         extended = inherited.extend(entry, at, own_vars=True)
-        sections = [tuple(self.sequence(entry.get(name), extended)) for name in ("block", "rescue", "always")]
-        return Block(at, *sections, name=str(entry.get("name") or ""))
+        body, rescue, always = (tuple(self.sequence(entry.get(name), extended)) for name in ("block", "rescue", "always"))
+        return Block(at, body, rescue, always, name=str(entry.get("name") or ""))
 
     def _check_keywords(self, entry: Mapping[str, Any], known: frozenset[str], what: str, at: Location) -> None:
         for key in entry:

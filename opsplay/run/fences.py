@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from opsplay.model import Block, Play, Task
+from opsplay.model import Block, Task
 from opsplay.run.position import BODY, HANDLERS, Order
 
 # Modules that touch only the host's own files, accounts and packages, or only the control side's view of that host:

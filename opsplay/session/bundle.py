@@ -1,11 +1,12 @@
 """What travels to a host: the agent and the modules that a play uses, stripped, and compiled where that serves.
 
 A host whose Python has the control side's own bytecode format gets code objects, which start 20 ms sooner; every
-other host gets the stripped sources. Both are kept in the user's cache folder.
+other host gets the stripped sources. Both are made once and kept in the user's cache folder.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib.util
@@ -13,6 +14,7 @@ import marshal
 import os
 import threading
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,75 +22,98 @@ import opsplay
 from opsplay.session.strip import strip
 
 ROOT = Path(opsplay.__file__).parent
-AGENT = ("boot", "protocol", "loop", "host", "spec")
+PREFIX = "opsplay."
+BOOT = "opsplay.agent.boot"
+# Parts of the agent that only some modules need: they travel with those.
+ON_DEMAND = frozenset(("opsplay.agent.facts",))
 MAGIC = importlib.util.MAGIC_NUMBER.hex()
 
 _lock = threading.Lock()
 
 
-def source_path(module: str) -> Path:
-    """The file of a shipped module, by its full name."""
-    return ROOT.joinpath(*module.split(".")[1:]).with_suffix(".py")
+@dataclass(frozen=True)
+class Shipped:
+    """Everything that can be shipped to one kind of Python: each file's code (or source), and what it imports."""
+
+    code: dict[str, Any]
+    imports: dict[str, tuple[str, ...]]
+
+    def closure(self, module: str) -> frozenset[str]:
+        """A module with all the shipped ones that it imports."""
+        found: set[str] = set()
+        pending = [module]
+        while pending:
+            name = pending.pop()
+            if name not in found:
+                found.add(name)
+                pending += self.imports[name]
+        return frozenset(found)
 
 
-@functools.lru_cache(maxsize=None)
-def stripped(module: str) -> str:
-    """A shipped module's source as it travels."""
-    return strip(source_path(module).read_text())
+def shipped_files() -> dict[str, Path]:
+    """Every file that may travel, by its module's full name."""
+    paths = [*(ROOT / "agent").glob("*.py"), *(ROOT / "modules").glob("*/*.py")]
+    found = {}
+    for path in sorted(paths):
+        if path.stem != "__init__":
+            found[PREFIX + ".".join(path.relative_to(ROOT).with_suffix("").parts)] = path
+    return found
 
 
-@functools.lru_cache(maxsize=None)
-def imports(module: str) -> frozenset[str]:
-    """The shipped modules that a module imports at its top, itself included, and theirs."""
-    import ast
-
-    found: set[str] = set()
-    for node in ast.parse(stripped(module)).body:
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("opsplay."):
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                found.add(inner if source_path(inner).exists() else node.module)
-    result = {module}
-    for name in found:
-        result |= imports(name)
-    return frozenset(result)
+def shipped(magic: str) -> Shipped:
+    """What can be shipped to Pythons of this bytecode format; made once a process, kept in the cache folder."""
+    with _lock:
+        return _load(MAGIC if magic == MAGIC else "")
 
 
-def agent_modules() -> frozenset[str]:
-    """Everything that the agent itself consists of."""
-    folder = ROOT / "agent"
-    return frozenset(f"opsplay.agent.{path.stem}" for path in folder.glob("*.py") if path.stem not in ("__init__", "facts"))
-
-
-def with_dependencies(module: str) -> frozenset[str]:
-    """A module with the helpers it imports, without the agent's own files."""
-    return imports(module) - agent_modules()
-
-
-@functools.lru_cache(maxsize=None)
-def shipped(module: str, magic: str) -> Any:
-    """A module as the given Python can run it: a code object when it is ours, else the stripped source."""
-    source = stripped(module)
-    if magic != MAGIC:
-        return source
-    name = "<%s.py>" % module.replace(".", "/")
-    return compile(source, name, "exec", dont_inherit=True, optimize=0)
-
-
-@functools.lru_cache(maxsize=None)
-def payload(names: frozenset[str], magic: str) -> bytes:
-    """Marshalled sources or code objects by name, from the cache folder when nothing has changed."""
-    key = _key(names, magic)
-    cached = _cache_folder() / key if _cache_folder() else None
+@functools.lru_cache(maxsize=2)
+def _load(magic: str) -> Shipped:
+    files = shipped_files()
+    cached = _cache_file(files, magic)
     if cached is not None:
         try:
-            return cached.read_bytes()
-        except OSError:
+            return Shipped(*marshal.loads(cached.read_bytes()))
+        except (OSError, ValueError, EOFError, TypeError):
             pass
-    data = marshal.dumps({name: shipped(name, magic) for name in sorted(names)}, 2)
+    sources = {name: strip(path.read_text(encoding="utf-8")) for name, path in files.items()}
+    imports = {name: tuple(sorted(_imports(source, files))) for name, source in sources.items()}
+    code = {name: _compile(name, source) for name, source in sources.items()} if magic else sources
     if cached is not None:
-        _store(cached, data)
-    return data
+        _store(cached, marshal.dumps((code, imports)))
+    return Shipped(code, imports)
+
+
+def _compile(name: str, source: str) -> Any:
+    return compile(source, f"<{name.replace('.', '/')}.py>", "exec", dont_inherit=True, optimize=0)
+
+
+def _imports(source: str, files: dict[str, Path]) -> set[str]:
+    """The shipped modules that a file imports, at its top or within a function."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PREFIX):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found.update(name if name in files else node.module for name in names)
+    return found & set(files)
+
+
+def agent_modules(magic: str) -> frozenset[str]:
+    """Everything that the agent itself consists of."""
+    return frozenset(name for name in shipped(magic).code if name.startswith("opsplay.agent.")) - ON_DEMAND
+
+
+def missing(module: str, magic: str, have: set[str]) -> frozenset[str]:
+    """What an agent that has `have` lacks to run a module."""
+    if module in have:
+        return frozenset()
+    return shipped(magic).closure(module) - have
+
+
+@functools.cache
+def payload(names: frozenset[str], magic: str) -> bytes:
+    """Marshalled code objects or sources by name, for an agent that runs already."""
+    code = shipped(magic).code
+    return marshal.dumps({name: code[name] for name in sorted(names)}, 2)
 
 
 def boot_payload(magic: str, settings: dict[str, Any]) -> bytes:
@@ -96,26 +121,19 @@ def boot_payload(magic: str, settings: dict[str, Any]) -> bytes:
     return _boot(magic, tuple(sorted(settings.items())))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _boot(magic: str, settings: tuple[tuple[str, Any], ...]) -> bytes:
-    names = agent_modules() - {"opsplay.agent.boot"}
-    sources = marshal.loads(payload(frozenset(names), magic))
-    boot = marshal.loads(payload(frozenset(("opsplay.agent.boot",)), magic))["opsplay.agent.boot"]
-    body = zlib.compress(marshal.dumps((boot, {"sources": sources, "settings": dict(settings)}), 2), 6)
+    code = shipped(magic).code
+    sources = {name: code[name] for name in sorted(agent_modules(magic) - {BOOT})}
+    body = zlib.compress(marshal.dumps((code[BOOT], {"sources": sources, "settings": dict(settings)}), 2), 6)
     return len(body).to_bytes(4, "big") + body
 
 
-def _key(names: frozenset[str], magic: str) -> str:
-    digest = hashlib.sha256(f"{opsplay.__version__} {magic} {MAGIC}".encode())
-    for path in [Path(__file__).with_name("strip.py"), *(source_path(name) for name in sorted(names))]:
-        found = path.stat()
-        digest.update(f"{path} {found.st_size} {found.st_mtime_ns}".encode())
-    return digest.hexdigest()[:32]
+# --- the cache ---
 
 
-@functools.lru_cache(maxsize=1)
-def _cache_folder() -> Path | None:
-    """A folder that only this user can write to: code from it runs on hosts."""
+def _cache_file(files: dict[str, Path], magic: str) -> Path | None:
+    """Where this very state of the files is kept, in a folder that only this user can write to: it runs on hosts."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = Path(base) / "opsplay" / "shipped"
     try:
@@ -123,14 +141,22 @@ def _cache_folder() -> Path | None:
         found = folder.stat()
     except OSError:
         return None
-    safe = found.st_uid == os.getuid() and not found.st_mode & 0o022
-    return folder if safe else None
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        return None
+    digest = hashlib.sha256(f"{opsplay.__version__} {magic or 'source'} {MAGIC}".encode())
+    for path in (*files.values(), Path(__file__), Path(__file__).with_name("strip.py")):
+        state = path.stat()
+        digest.update(f"{path} {state.st_size} {state.st_mtime_ns}".encode())
+    return folder / digest.hexdigest()[:32]
 
 
 def _store(path: Path, data: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    """Keep it, in place of what older states of the files left."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_bytes(data)
         beside.replace(path)
+        for old in sorted(path.parent.glob("[0-9a-f]*"), key=lambda entry: entry.stat().st_mtime)[:-8]:
+            old.unlink(missing_ok=True)
     except OSError:
         beside.unlink(missing_ok=True)

@@ -60,7 +60,7 @@ class Session:
         self._blobs = blobs
         self._beat = beat
         self._decoder = protocol.Decoder(mark)
-        self._shipped: set[str] = set(bundle.agent_modules())
+        self._shipped: set[str] = set(bundle.agent_modules(hello.magic))
         self._number = 0
         self._send_lock = threading.Lock()
         self._read_lock = threading.Lock()
@@ -104,7 +104,7 @@ class Session:
         return number
 
     def _missing_modules(self, module: str) -> bytes:
-        missing = bundle.with_dependencies(module) - self._shipped
+        missing = bundle.missing(module, self.hello.magic, self._shipped)
         if not missing:
             return b""
         self._shipped |= missing

@@ -8,11 +8,15 @@ from typing import Any
 from jinja2 import StrictUndefined
 from jinja2.compiler import CodeGenerator
 from jinja2.nativetypes import NativeCodeGenerator
-from jinja2.runtime import Context, missing
+from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
+from jinja2.utils import missing
 
 from opsplay.templating.filters import FILTERS
 from opsplay.templating.tests import TESTS
+
+# `missing` is how Jinja says that a name has no value: others take it from here.
+__all__ = ["ExpressionEnvironment", "FileEnvironment", "Undefined", "join_native", "missing", "references"]
 
 
 class Undefined(StrictUndefined):
@@ -89,7 +93,7 @@ class ExpressionEnvironment(_Base):
     """For values in playbooks: `"{{ ports }}"` gives the list itself."""
 
     code_generator_class: type[CodeGenerator] = NativeCodeGenerator
-    concat = staticmethod(join_native)  # type: ignore[assignment]
+    concat = staticmethod(join_native)
 
 
 class FileEnvironment(_Base):

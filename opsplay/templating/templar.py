@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jinja2
-from jinja2.runtime import missing
 
 from opsplay.documents.values import NOWHERE, Template, place_of
 from opsplay.errors import Location, OpsplayError, TemplateError, UndefinedVariable
-from opsplay.templating.environment import ExpressionEnvironment, FileEnvironment, Undefined, join_native
+from opsplay.templating.environment import ExpressionEnvironment, FileEnvironment, Undefined, join_native, missing
 
 # Templates nest through variables; a name that needs itself would never end.
 DEEPEST = 50

@@ -191,7 +191,7 @@ def _reason(problem: BaseException, target: Target) -> str:
     if isinstance(problem, TimeoutError):
         return f"no answer within {target.timeout:g} s"
     if isinstance(problem, paramiko.ssh_exception.NoValidConnectionsError):
-        return "; ".join(sorted({str(error.strerror or error) for error in problem.errors.values()}))
+        return "; ".join(sorted({str(getattr(error, "strerror", None) or error) for error in problem.errors.values()}))
     return str(problem) or type(problem).__name__
 
 
@@ -233,7 +233,7 @@ def _configured_keys(address: str) -> list[str]:
     return [name for name in names if os.path.exists(os.path.expanduser(name))]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load_key(path: str) -> paramiko.PKey | None:
     """A private key, read once; None when it cannot be read or has a passphrase (an agent may hold it)."""
     try:

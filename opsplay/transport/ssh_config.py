@@ -20,7 +20,7 @@ BEYOND_PARAMIKO = frozenset(
 )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load() -> SSHConfig:
     """Both files in their order (the first value wins), read once."""
     from paramiko import SSHConfig
@@ -53,7 +53,7 @@ def included(pattern: str, origin: Path) -> list[Path]:
     return [Path(name) for name in sorted(glob.glob(full))]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def lookup(host: str) -> dict[str, str | list[str]]:
     """The options for a host, by their lower-case name."""
     return dict(load().lookup(host))

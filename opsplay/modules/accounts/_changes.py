@@ -50,7 +50,7 @@ def wanted_groups(host: Host, params: Params, account: Optional[Account]) -> Opt
     """The supplementary groups that are asked for, without the primary one; None when nothing is asked."""
     if params.groups is None:
         return None
-    names = []  # type: List[str]
+    names: List[str] = []
     primary = params.group
     if primary is None and account is not None:
         found = find_group(host, str(account.gid))
@@ -65,8 +65,9 @@ def wanted_groups(host: Host, params: Params, account: Optional[Account]) -> Opt
 
 def modify(host: Host, params: Params, account: Account) -> None:
     """Bring an account that is there to what is asked for: one usermod, then the password, then its ages."""
-    argv = []  # type: List[str]
-    before, after = [], []  # type: List[str], List[str]
+    argv: List[str] = []
+    before: List[str] = []
+    after: List[str] = []
 
     def change(flags: List[str], what: str, old: Any, new: Any) -> None:
         argv.extend(flags)
@@ -178,8 +179,9 @@ def set_password(host: Host, params: Params, account: Account, created: bool) ->
 
 def set_aging(host: Host, params: Params, account: Account) -> None:
     """Set the password's ages with one chage."""
-    argv = []  # type: List[str]
-    before, after = [], []  # type: List[str], List[str]
+    argv: List[str] = []
+    before: List[str] = []
+    after: List[str] = []
     for key, flag, field in AGING:
         wanted, current = params[key], account.aging[field]
         # A negative number empties the field.

@@ -26,7 +26,7 @@ class Account:
         self.comment = comment
         self.home = home
         self.shell = shell
-        self.groups = []  # type: List[str]
+        self.groups: List[str] = []
         self.password = "!"
         self.expire = ""
         self.aging = {"min": "", "max": "", "warn": "", "inactive": ""}
@@ -184,7 +184,7 @@ def foresee_home(host: Host, account: Account, skeleton: Optional[str], mode: in
 
 def _skeleton(source: str, target: str) -> List[Any]:
     """What lies below a skeleton: source, target and kind of each, folders before what is in them."""
-    found = []  # type: List[Any]
+    found: List[Any] = []
     try:
         names = sorted(os.listdir(source))
     except OSError:

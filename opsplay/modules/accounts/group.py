@@ -65,7 +65,7 @@ def _modify(host: Host, params: Params, before: Dict[str, Any]) -> Dict[str, Any
 
 
 def _remove(host: Host, params: Params, before: Any) -> Dict[str, Any]:
-    output = {}  # type: Dict[str, Any]
+    output: Dict[str, Any] = {}
     if before is not None:
         _refuse_primary(host, params, before)
         argv = [require_tool(host, "lgroupdel" if params.local else "groupdel")]

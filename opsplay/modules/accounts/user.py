@@ -134,7 +134,7 @@ def _create(host: Host, params: Params) -> Account:
 
 
 def _identity(host: Host, params: Params) -> List[str]:
-    argv = []  # type: List[str]
+    argv: List[str] = []
     if params.uid is not None:
         argv += ["-u", str(params.uid)]
         if params.non_unique:
@@ -149,7 +149,7 @@ def _identity(host: Host, params: Params) -> List[str]:
 
 def _making(params: Params) -> List[str]:
     """Flags that only matter while the account is made."""
-    argv = []  # type: List[str]
+    argv: List[str] = []
     if params.create_home:
         argv += [] if params.local else ["-m"]
         if params.skeleton is not None:

@@ -116,7 +116,7 @@ def describe(host: Host, path: str) -> Dict[str, Any]:
         "gid": found.st_gid,
         "owner": name_of("user", found.st_uid),
         "group": name_of("group", found.st_gid),
-        "mode": "%04o" % stat.S_IMODE(found.st_mode),
+        "mode": "0%03o" % stat.S_IMODE(found.st_mode),
         "state": state_of(found),
         "size": found.st_size,
     }

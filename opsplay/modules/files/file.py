@@ -119,7 +119,8 @@ def link(host: Host, path: str, previous: str, params: Params) -> Dict[str, Any]
             settle(host, host.real(path) if params.follow else path, params, follow=False)
     if host.exists(path):
         set_times(host, path, params, "preserve")
-    return host.outcome(dest=path, src=source, **describe(host, path))
+    shown = host.link_target(path) if source is None and params.follow else source
+    return host.outcome(dest=path, src=shown, **describe(host, path))
 
 
 def refuse_dangling(host: Host, path: str, previous: str, params: Params) -> None:

@@ -87,7 +87,7 @@ def _keep(host: Host, names: List[str]) -> None:
 def remove(host: Host, params: Params, apt: AptGet, names: List[str]) -> Plan:
     """Remove what is installed; with purge also what has left its configuration."""
     database = Database.read(host)
-    present = []  # type: List[str]
+    present: List[str] = []
     for entry in _wanted.expand(host, _wanted.parse(host, names), database, known=False):
         package = _wanted.find(host, entry, database)
         if package is not None and (package.is_installed or (params.purge and package.has_configuration)):

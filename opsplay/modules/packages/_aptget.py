@@ -67,7 +67,7 @@ class AptGet:
     def plan(self, words: List[str]) -> Plan:
         """What apt-get would do. Fails with its own words and the remedy."""
         done = self._simulate(words)
-        unknown = []  # type: List[str]
+        unknown: List[str] = []
         while done.rc != 0 and self._may_become_known():
             # The preview has not fetched the lists that will know them.
             strange = [word for word in words if plain_name(word) in _plan.unknown_names(done.stderr)]
@@ -163,7 +163,7 @@ class Policy:
     def __init__(self, host: Host, answer: Optional[int]) -> None:
         self.host = host
         self.answer = answer
-        self.before = None  # type: Any
+        self.before: Any = None
 
     def __enter__(self) -> None:
         if self.answer is None:

@@ -62,7 +62,7 @@ class Database:
     def find(self, name: str) -> Optional[Package]:
         """A package by its name, perhaps with :architecture; an installed one before any other."""
         name, _, architecture = name.partition(":")
-        found = None  # type: Optional[Package]
+        found: Optional[Package] = None
         for stanza in self._stanzas(b"\nPackage: " + name.encode() + b"\n"):
             package = Package(parse_stanza(stanza))
             if architecture in ("", "any", package.architecture) and (found is None or package.is_installed):
@@ -93,7 +93,7 @@ class Database:
 
 def parse_stanza(stanza: bytes) -> Dict[str, str]:
     """The fields of one stanza (deb822(5)); lines that continue a field are left out."""
-    fields = {}  # type: Dict[str, str]
+    fields: Dict[str, str] = {}
     for line in stanza.decode("utf-8", "replace").split("\n"):
         if line[:1] not in (" ", "\t", ""):
             key, _, value = line.partition(":")

@@ -38,7 +38,7 @@ def fetched_at() -> int:
 
 def refresh(host: Host, params: Params, apt: AptGet) -> Dict[str, Any]:
     """Fetch the lists when that is asked for and they are not young enough. Ansible's return values."""
-    result = {"cache_updated": False, "cache_update_time": fetched_at()}  # type: Dict[str, Any]
+    result: Dict[str, Any] = {"cache_updated": False, "cache_update_time": fetched_at()}
     if not (params.update_cache or params.cache_valid_time):
         return result
     young = params.cache_valid_time and time.time() - result["cache_update_time"] < params.cache_valid_time

@@ -25,7 +25,7 @@ class Plan:
     def __init__(self, steps: List[Step], output: str = "") -> None:
         self.steps = steps
         self.output = output
-        self.unknown = []  # type: List[str]
+        self.unknown: List[str] = []
 
     def __bool__(self) -> bool:
         return bool(self.steps)
@@ -61,7 +61,7 @@ def parse(output: str) -> Plan:
 
     Inst name [old] (new origin [arch]) …, Remv name [old], Purg name [old], Conf name (…).
     """
-    steps = {}  # type: Dict[str, Step]
+    steps: Dict[str, Step] = {}
     for line in output.split("\n"):
         words = line.split()
         if len(words) < 2 or words[0] not in ("Inst", "Remv", "Purg"):

@@ -65,7 +65,7 @@ def expand(host: Host, wanted: List[Wanted], database: Database, known: bool) ->
         names = sorted(host.query(["apt-cache", "pkgnames"]).stdout.split())
     else:
         names = sorted({package.name for package in database.installed()})
-    result = []  # type: List[Wanted]
+    result: List[Wanted] = []
     for entry in wanted:
         if not entry.has_wildcard:
             result.append(entry)

@@ -48,7 +48,7 @@ class Unit:
         """Do what differs; Ansible's return values."""
         if not self.exists and not (wish.masked is not None and wish.enabled is None and wish.state is None):
             self._fail_missing()
-        result = {"name": self.name}  # type: Dict[str, Any]
+        result: Dict[str, Any] = {"name": self.name}
         if wish.masked is not None:
             self._mask(wish.masked, wish.force)
         if wish.enabled is not None:

@@ -18,7 +18,7 @@ def manage(host: Host, params: Params) -> Dict[str, Any]:
     """Bring a script's service to the wanted state. Raises ModuleFailed."""
     if not host.exists("/etc/init.d/" + params.name):
         host.fail("there is no service %s on this host: no systemd, and no /etc/init.d/%s" % (params.name, params.name))
-    result = {"name": params.name}  # type: Dict[str, Any]
+    result: Dict[str, Any] = {"name": params.name}
     if params.enabled is not None:
         _enable(host, params)
         result["enabled"] = params.enabled

@@ -31,7 +31,7 @@ def is_booted() -> bool:
 
 def parse_show(text: str) -> Dict[str, str]:
     """The properties that `systemctl show` prints. A value in braces may go over several lines."""
-    found = {}  # type: Dict[str, str]
+    found: Dict[str, str] = {}
     key = ""
     for line in text.split("\n"):
         continues = key and found[key].startswith("{") and not found[key].rstrip().endswith("}")

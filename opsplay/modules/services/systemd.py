@@ -41,7 +41,7 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
             host.fail("nothing is asked for: give daemon_reload, daemon_reexec, or name with state, enabled or masked")
     manager = Manager(host, params.scope)
     _reload(host, manager, params)
-    result = {}  # type: Dict[str, Any]
+    result: Dict[str, Any] = {}
     if params.name is not None:
         wish = Wish(params.state, params.enabled, params.masked, bool(params.force), params.no_block)
         result = manage(host, manager, params.name, wish)

@@ -8,6 +8,10 @@ from typing import List as ListOf
 from opsplay.agent import facts
 from opsplay.agent.host import Host
 from opsplay.agent.spec import Int, List, Params, Path, Str
+from opsplay.modules.system._extra import EXTRA, FACT_PATH, local
+from opsplay.modules.system._hardware import hardware
+from opsplay.modules.system._network import network
+from opsplay.modules.system._virtual import virtual
 
 PARAMS = {
     "gather_subset": List(
@@ -16,11 +20,18 @@ PARAMS = {
     ),
     "gather_timeout": Int(default=10, help="Seconds that a single collector may take, where it runs a program"),
     "filter": List(of=Str(), default=[], help="Return only the facts of these names or patterns"),
-    "fact_path": Path(default=facts.FACT_PATH, help="The directory that holds the host's own *.fact files"),
+    "fact_path": Path(default=FACT_PATH, help="The directory that holds the host's own *.fact files"),
 }
 CHECK = "exact"
 
-DEAR: Dict[str, Callable[[Any], Dict[str, Any]]] = {}
+COLLECTORS: Dict[str, Callable[[Any], Dict[str, Any]]] = dict(
+    facts.MINIMAL,
+    local=lambda host: local(host, FACT_PATH),
+    hardware=hardware,
+    network=network,
+    virtual=virtual,
+    **EXTRA,
+)
 # What a collector's facts are completed with, as Ansible returns them together.
 NEEDS = {
     "hardware": ("platform",),
@@ -40,13 +51,14 @@ ALIASES = {
 
 
 def run(host: Host, params: Params) -> Dict[str, Any]:
-    collectors = {**facts.MINIMAL, **facts.EXTRA, **DEAR}
     found: Dict[str, Any] = {}
-    for name in wanted(host, params.gather_subset, list(collectors)):
+    for name in wanted(host, params.gather_subset, list(COLLECTORS)):
         if name == "local":
-            found.update(facts.local(host, host.expand(params.fact_path)))
+            found.update(local(host, host.expand(params.fact_path)))
+        elif name == "hardware":
+            found.update(hardware(host, params.gather_timeout))
         else:
-            found.update(collectors[name](host))
+            found.update(COLLECTORS[name](host))
     named = {"ansible_" + clean(name): value for name, value in found.items()}
     named.update(gather_subset=params.gather_subset, module_setup=True)
     return host.outcome(ansible_facts=filtered(named, params.filter), changed=False)
@@ -54,7 +66,7 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
 
 def wanted(host: Host, subset: ListOf[str], known: ListOf[str]) -> ListOf[str]:
     """The collectors that a gather_subset asks for, in the order in which they are known."""
-    minimal = set(facts.MINIMAL)
+    minimal = set(facts.MINIMAL) | {"local"}
     add: Set[str] = set()
     drop: Set[str] = set()
     for word in subset:
