@@ -44,6 +44,11 @@ class Entry:
         found: dict[str, Param] = self.module.PARAMS
         return found
 
+    @functools.cached_property
+    def secret_params(self) -> tuple[str, ...]:
+        """The parameters whose values are masked wherever they would be shown."""
+        return tuple(name for name, param in self.params.items() if param.secret)
+
     @property
     def summary(self) -> str:
         return (self.module.__doc__ or "").strip().split("\n")[0]

@@ -92,8 +92,10 @@ class InterpreterMissing(UnreachableError):
     """The host has no Python that the agent can run on."""
 
 
-class BecomeFailed(UnreachableError):
-    """The login account could not become the wanted user."""
+class BecomeFailed(OpsplayError):
+    """The login account could not become the wanted user: the task fails, the host stays reachable, as in Ansible."""
+
+    exit_code = 2
 
 
 class ConnectionLost(UnreachableError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Any, Callable, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple
 
 from opsplay.agent.temporary import Temporary
 
@@ -208,17 +208,17 @@ def apply_mode(wanted: Any, current: int, is_directory: bool) -> int:
 def _apply_clause(clause: str, bits: int, is_directory: bool) -> int:
     who_length = len(clause) - len(clause.lstrip("ugoa"))
     who, rest = clause[:who_length], clause[who_length:]
-    mask = 0
+    affected = 0
     for letter in who or "a":
-        mask |= WHO[letter]
-    if not who:
-        mask &= ~current_umask()
+        affected |= WHO[letter]
+    # Without "who" all bits are meant, but those of the umask are not given or taken.
+    mask = affected if who else ~current_umask()
     for operator, letters in _operations(rest):
         value = _bits_of(letters, bits, is_directory) & mask
+        # The set-id bits of a folder change only when they are named, as with chmod.
+        kept = 0o6000 & ~value if is_directory else 0
         if operator == "=":
-            # Setting the permissions of a folder leaves its set-id bits, as chmod does.
-            keep = 0o6000 if is_directory else 0
-            bits = (bits & (~mask | keep)) | value
+            bits = (bits & (~affected | kept)) | value
         elif operator == "+":
             bits |= value
         else:

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from opsplay.agent import files, process, words
 from opsplay.agent.content import DIFF_LIMIT, Blob, Content
-from opsplay.agent.record import Cancelled, Critical, ModuleFailed, kind_of
+from opsplay.agent.record import Cancelled, Critical, ModuleFailed, describe, kind_of
 from opsplay.agent.shadow import Node
 
 __all__ = ["Blob", "Cancelled", "Critical", "DIFF_LIMIT", "Host", "ModuleFailed", "describe", "kind_of"]
@@ -298,8 +298,3 @@ class Host(Content):
             change(*arguments)
         finally:
             self.diffs, self.undo = diffs, undo
-
-
-def describe(mode: int, uid: int, gid: int) -> str:
-    """Permissions as a line of a difference."""
-    return "mode %04o owner %d group %d\n" % (mode, uid, gid)

@@ -16,6 +16,10 @@ OUTPUT_KEPT = 16 << 20
 # for LINGER seconds, and LINGER_MOST at most.
 LINGER = 0.1
 LINGER_MOST = 5.0
+# Seconds that a program has to end when it is asked to.
+TERMINATION = 0.5
+# How often (s) it is asked whether the program has ended.
+POLL_EVERY = 0.05
 
 
 class Completed:
@@ -174,14 +178,14 @@ def _drain(pid: int, stdin_fd: int, stdin: bytes, streams: List[Stream], timeout
     feed = Feed(stdin_fd, stdin)
     open_streams = {stream.fd: stream for stream in streams}
     status = None
-    ended = 0.0
+    ended = asked = time.monotonic()
     try:
         while open_streams or status is None:
             if not open_streams and feed.fd < 0:
                 # Nothing more to read or write: only the end is missing.
                 status = wait_until(pid, deadline)
             else:
-                wait = LINGER if status is not None else 0.05
+                wait = LINGER if status is not None else POLL_EVERY
                 writing = [feed.fd] if feed.fd >= 0 else []
                 ready, writable, _ = select.select(list(open_streams), writing, [], wait)
                 for fd in ready:
@@ -189,11 +193,13 @@ def _drain(pid: int, stdin_fd: int, stdin: bytes, streams: List[Stream], timeout
                         del open_streams[fd]
                 if writable:
                     feed.push()
-                if status is not None and (not ready or time.monotonic() - ended > LINGER_MOST):
+                now = time.monotonic()
+                if status is not None and (not ready or now - ended > LINGER_MOST):
                     break
-                if status is None and not ready:
+                # One who talks without a pause is asked, too: it may be a daemon that outlives the program.
+                if status is None and (not ready or now - asked > POLL_EVERY):
                     status = poll(pid)
-                    ended = time.monotonic()
+                    ended = asked = now
             if status is None and deadline and time.monotonic() > deadline:
                 result.timed_out = True
                 kill_group(pid)
@@ -256,20 +262,22 @@ def kill_group(pid: int) -> None:
     """End a program and all that it started: first asked, then forced."""
     import _signal
 
-    for number, wait in ((_signal.SIGTERM, 0.5), (_signal.SIGKILL, 1.0)):
+    for number in (_signal.SIGTERM, _signal.SIGKILL):
         try:
             os.killpg(pid, number)
         except OSError:
             break
-        limit = time.monotonic() + wait
-        while time.monotonic() < limit and group_lives(pid):
+        limit = time.monotonic() + TERMINATION
+        while time.monotonic() < limit:
+            # Nobody survives SIGKILL: then only the leader's exit status is waited for.
+            if reap(pid) and (number == _signal.SIGKILL or not group_lives(pid)):
+                break
             time.sleep(0.01)
     reap(pid)
 
 
 def group_lives(pid: int) -> bool:
-    """Whether a process group has a member left; its leader's exit status is taken."""
-    reap(pid)
+    """Whether a process group has a member left."""
     try:
         os.killpg(pid, 0)
     except OSError:
@@ -277,9 +285,9 @@ def group_lives(pid: int) -> bool:
     return True
 
 
-def reap(pid: int) -> None:
-    """Take a child's exit status if it is there, so that it is no zombie."""
+def reap(pid: int) -> bool:
+    """Take a child's exit status if it is there, so that it is no zombie. Returns whether it has ended."""
     try:
-        os.waitpid(pid, os.WNOHANG)
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
     except OSError:
-        pass
+        return True

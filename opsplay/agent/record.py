@@ -169,3 +169,8 @@ def kind_of(found: Any) -> str:
     if stat_bits.S_ISDIR(found.st_mode):
         return "directory"
     return "link" if stat_bits.S_ISLNK(found.st_mode) else "special"
+
+
+def describe(mode: int, uid: int, gid: int) -> str:
+    """Permissions as a line of a difference."""
+    return "mode %04o owner %d group %d\n" % (mode, uid, gid)

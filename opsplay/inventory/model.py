@@ -112,7 +112,7 @@ class Inventory:
         return list(found)
 
     def groups_of(self, host: str) -> list[str]:
-        """Every group a host is in but `all`, the weakest first: by depth, priority and name, as variables are merged."""
+        """Every group a host is in but `all`, the weakest first: by depth, priority and name, as vars are merged."""
         found: set[str] = set()
         pending = list(self.hosts[host].groups) if host in self.hosts else []
         while pending:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from opsplay.agent.spec import to_bool
 from opsplay.documents import yaml as documents
 from opsplay.documents.values import place_of
 from opsplay.errors import LanguageError, Location, OpsplayError, Problems
-from opsplay.language import keywords
+from opsplay.language import check, keywords
 from opsplay.language.inherit import Inherited
 from opsplay.language.tasks import Catalog, TaskParser
 from opsplay.model import Play, Playbook
@@ -64,8 +64,12 @@ class Parser:
             return []
         for name in IMPORT_PLAYBOOK:
             if name in entry:
-                target = Path(path).parent / str(entry[name])
-                return self._plays(os.path.normpath(target), depth + 1)
+                self.errors += keywords.wrong(entry, entry, keywords.IMPORT_PLAY, "import_playbook", at)
+                file = os.path.normpath(Path(path).parent / str(self._render(entry[name])))
+                if not os.path.exists(file):
+                    self.errors.append(LanguageError(f"there is no file {file}", at=place_of(entry[name], at)))
+                    return []
+                return self._plays(file, depth + 1)
         try:
             return [self._play(entry, at, path)]
         except OpsplayError as problem:
@@ -73,56 +77,55 @@ class Parser:
             return []
 
     def _play(self, entry: Mapping[str, Any], at: Location, path: str) -> Play:
-        self._check_keywords(entry, keywords.PLAY, "play", at)
+        self.errors += keywords.wrong(entry, entry, keywords.PLAY, "a play", at)
+        places: Mapping[str, Location] = getattr(entry, "key_at", {})
         if not entry.get("hosts"):
-            raise LanguageError("the play names no hosts", at=at, hint="add hosts: all, a group, or a pattern")
+            hint = "add hosts: all, a group, or a pattern"
+            self.errors.append(LanguageError("the play names no hosts", at=places.get("hosts", at), hint=hint))
+        self.errors += check.templates([entry.get("hosts"), entry.get("vars"), entry.get("environment")], at)
         inherited = Inherited().extend(entry, at)
         tasks = TaskParser(self._catalog, str(Path(path).parent), self.errors, self._render)
-        stages = tuple(tuple(tasks.sequence(entry.get(section), inherited)) for section in SECTIONS)
-        variables = _mapping(entry.get("vars"), "vars", at)
+        stages = tuple(tuple(tasks.sequence(entry.get(name), inherited, places.get(name, at))) for name in SECTIONS)
+        handlers = tuple(tasks.handlers(entry.get("handlers"), inherited, places.get("handlers", at)))
         return Play(
             at=at,
-            hosts=entry["hosts"],
+            hosts=entry.get("hosts"),
             name=str(entry.get("name") or ""),
-            vars=variables,
+            vars=self._checked(_mapping, entry, "vars", at) or {},
             vars_files=tuple(_as_list(entry.get("vars_files"))),
             stages=stages,
-            handlers=tuple(tasks.handlers(entry.get("handlers"), inherited)),
+            handlers=handlers,
             gather_facts=entry.get("gather_facts"),
             gather_subset=_texts(entry.get("gather_subset")),
             become=inherited.become,
             serial=tuple(_as_list(entry.get("serial"))),
-            strategy=self._strategy(entry, at),
-            max_fail_percentage=_number(entry.get("max_fail_percentage"), "max_fail_percentage", at),
-            any_errors_fatal=_flag(entry.get("any_errors_fatal"), at),
-            force_handlers=_flag(entry.get("force_handlers"), at),
+            strategy=self._checked(_strategy, entry, "strategy", at) or "linear",
+            max_fail_percentage=self._checked(_number, entry, "max_fail_percentage", at),
+            any_errors_fatal=self._checked(_flag, entry, "any_errors_fatal", at) or False,
+            force_handlers=self._checked(_flag, entry, "force_handlers", at) or False,
             environment=inherited.environment,
             tags=inherited.tags,
             connection=entry.get("connection"),
             remote_user=entry.get("remote_user"),
             port=entry.get("port"),
-            order=str(entry.get("order") or "inventory"),
+            order=self._checked(_order, entry, "order", at) or "inventory",
             ignore_unreachable=entry.get("ignore_unreachable", False),
             check_mode=entry.get("check_mode"),
             diff=entry.get("diff"),
             no_log=entry.get("no_log", False),
         )
 
-    @staticmethod
-    def _strategy(entry: Mapping[str, Any], at: Location) -> str:
-        name = str(entry.get("strategy") or "linear").rpartition(".")[2]
-        if name not in ("linear", "free"):
-            raise LanguageError(f"unknown strategy '{name}'", at=at, hint="use linear or free")
-        return name
-
-    def _check_keywords(self, entry: Mapping[str, Any], known: Iterable[str], what: str, at: Location) -> None:
-        for key in entry:
-            place = getattr(entry, "key_at", {}).get(key, at)
-            if key not in known:
-                hint = keywords.suggestion(str(key), known)
-                self.errors.append(LanguageError(f"unknown keyword '{key}' of a {what}", at=place, hint=hint))
-            elif key in keywords.NOT_YET and entry[key]:
-                self.errors.append(LanguageError(f"'{key}': {keywords.NOT_YET[str(key)]}", at=place))
+    def _checked(self, convert: Callable[[Any], Any], entry: Mapping[str, Any], key: str, at: Location) -> Any:
+        """A keyword's value, converted; a wrong one is an error and gives None."""
+        value = entry.get(key)
+        if value is None:
+            return None
+        try:
+            return convert(value)
+        except ValueError as problem:
+            place = place_of(value, getattr(entry, "key_at", {}).get(key, at))
+            self.errors.append(LanguageError(f"{key}: {problem}", at=place))
+            return None
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -139,25 +142,32 @@ def _texts(value: Any) -> tuple[str, ...] | None:
     return tuple(str(item) for item in value)
 
 
-def _mapping(value: Any, what: str, at: Location) -> Mapping[str, Any]:
-    if value is None:
-        return {}
+def _mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise LanguageError(f"{what} must be a mapping of names to values", at=place_of(value, at))
+        raise ValueError("expected a mapping of names to values")
     return value
 
 
-def _flag(value: Any, at: Location) -> bool:
+def _number(value: Any) -> float:
     try:
-        return to_bool(value) if value is not None else False
-    except ValueError as problem:
-        raise LanguageError(str(problem), at=place_of(value, at)) from problem
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"expected a number, not {value!r}") from None
 
 
-def _number(value: Any, what: str, at: Location) -> float | None:
-    try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError) as problem:
-        raise LanguageError(f"{what} must be a number", at=place_of(value, at)) from problem
+def _flag(value: Any) -> bool:
+    return to_bool(value)
 
 
+def _one_of(value: Any, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ValueError(f"{value!s} is not one of {', '.join(known)}")
+    return str(value)
+
+
+def _strategy(value: Any) -> str:
+    return _one_of(str(value).rpartition(".")[2], ("linear", "free"))
+
+
+def _order(value: Any) -> str:
+    return _one_of(value, ("inventory", "reverse_inventory", "sorted", "reverse_sorted", "shuffle"))

@@ -7,31 +7,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from opsplay.agent.spec import Param, ParameterError, canonical_names, validate
 from opsplay.documents import yaml as documents
 from opsplay.documents.values import NOWHERE, Template, place_of
 from opsplay.errors import LanguageError, Location, OpsplayError
-from opsplay.language import keywords
+from opsplay.language import check, keywords
 from opsplay.language.arguments import free_form, key_values
+from opsplay.language.check import ModuleEntry
 from opsplay.language.inherit import Inherited, as_tuple, conditions
-from opsplay.model import Block, Handler, Loop, Retry, Task
+from opsplay.language.loops import is_with, loop_of
+from opsplay.model import Block, Handler, Retry, Task
 
 IMPORT_TASKS = ("import_tasks", "ansible.builtin.import_tasks")
 NOT_YET = ("include_tasks", "include_role", "import_role", "include_vars", "add_host", "group_by")
+SECTIONS = ("block", "rescue", "always")
 DEEPEST = 20
-
-
-class ModuleEntry(Protocol):
-    """What the language needs to know of a module."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def params(self) -> dict[str, Param]: ...
-    @property
-    def free_form(self) -> str | None: ...
-    @property
-    def open_ended(self) -> bool: ...
 
 
 class Catalog(Protocol):
@@ -53,34 +42,40 @@ class TaskParser:
         self._render = render
         self._depth = depth
 
-    def sequence(self, entries: Any, inherited: Inherited) -> Iterator[Task | Block]:
+    def sequence(self, entries: Any, inherited: Inherited, at: Location = NOWHERE) -> Iterator[Task | Block]:
         """The tasks and blocks of a list."""
-        if entries is None:
-            return
-        if not isinstance(entries, list):
-            at = place_of(entries, NOWHERE)
-            self._errors.append(LanguageError("tasks must be a list", at=at if at.file else None))
-            return
-        for number, entry in enumerate(entries):
-            at = entries.item_at[number] if hasattr(entries, "item_at") else place_of(entry, NOWHERE)
+        for entry, place in self._listed(entries, "tasks", at):
             try:
-                yield from self._entry(entry, inherited, at)
+                yield from self._entry(entry, inherited, place)
             except OpsplayError as problem:
                 self._errors.append(problem)
 
-    def handlers(self, entries: Any, inherited: Inherited) -> Iterator[Handler]:
-        """The handlers of a list, blocks and imports flattened."""
-        for number, entry in enumerate(entries or ()):
-            at = entries.item_at[number] if hasattr(entries, "item_at") else place_of(entry, NOWHERE)
+    def handlers(self, entries: Any, inherited: Inherited, at: Location = NOWHERE) -> Iterator[Handler]:
+        """The handlers of a list, with imports flattened."""
+        for entry, place in self._listed(entries, "handlers", at):
             try:
-                imported = self._imported(entry, inherited, at, handlers=True)
-                if imported is not None:
-                    yield from imported
-                    continue
-                listen = tuple(str(topic) for topic in as_tuple(entry.get("listen")))
-                yield Handler(self._task(entry, inherited, at, keywords.HANDLER), listen)
+                yield from self._handler(entry, inherited, place)
             except OpsplayError as problem:
                 self._errors.append(problem)
+
+    def _listed(self, entries: Any, what: str, at: Location) -> Iterator[tuple[Any, Location]]:
+        """The entries of a list, each with its place."""
+        if entries is None:
+            return
+        place = place_of(entries, at)
+        if not isinstance(entries, list):
+            self._errors.append(LanguageError(f"{what} must be a list", at=place if place.file else None))
+            return
+        places = getattr(entries, "item_at", None) or [place_of(entry, place) for entry in entries]
+        yield from zip(entries, places, strict=True)
+
+    def _handler(self, entry: Any, inherited: Inherited, at: Location) -> Iterator[Handler]:
+        imported = self._imported(entry, inherited, at, handlers=True)
+        if imported is not None:
+            yield from imported
+            return
+        task = self._task(entry, inherited, at, keywords.HANDLER)
+        yield Handler(task, tuple(str(topic) for topic in as_tuple(entry.get("listen"))))
 
     def _entry(self, entry: Any, inherited: Inherited, at: Location) -> Iterator[Task | Block]:
         if not isinstance(entry, Mapping):
@@ -101,30 +96,32 @@ class TaskParser:
         name = next((name for name in IMPORT_TASKS if name in entry), None)
         if name is None:
             return None
+        known = keywords.IMPORT | {name}
+        self._errors += keywords.wrong(entry, entry, known, "import_tasks", at)
         target = entry[name]
-        file = self._render(target["file"] if isinstance(target, Mapping) else target)
+        file = self._render(target.get("file") if isinstance(target, Mapping) else target)
+        if not file:
+            raise LanguageError("import_tasks names no file", at=at)
         if self._depth >= DEEPEST:
             raise LanguageError(f"task files import each other in a circle: {file}", at=at)
         path = os.path.normpath(Path(self._folder) / str(file))
+        if not os.path.exists(path):
+            raise LanguageError(f"there is no file {path}", at=place_of(target, at))
         inner = TaskParser(self._catalog, str(Path(path).parent), self._errors, self._render, self._depth + 1)
         extended = inherited.extend(entry, at, own_vars=True)
         document = documents.load(path)
-        return inner.handlers(document, extended) if handlers else inner.sequence(document, extended)
+        whole = Location(str(path))
+        return inner.handlers(document, extended, whole) if handlers else inner.sequence(document, extended, whole)
 
     def _block(self, entry: Mapping[str, Any], inherited: Inherited, at: Location) -> Block:
-        self._check_keywords(entry, keywords.BLOCK, "block", at)
+        self._errors += keywords.wrong(entry, entry, keywords.BLOCK, "a block", at)
+        self._errors += check.conditions(conditions(entry.get("when")), at)
         extended = inherited.extend(entry, at, own_vars=True)
-        body, rescue, always = (tuple(self.sequence(entry.get(name), extended)) for name in ("block", "rescue", "always"))
+        places: Mapping[str, Location] = getattr(entry, "key_at", {})
+        body, rescue, always = (
+            tuple(self.sequence(entry.get(name), extended, places.get(name, at))) for name in SECTIONS
+        )
         return Block(at, body, rescue, always, name=str(entry.get("name") or ""))
-
-    def _check_keywords(self, entry: Mapping[str, Any], known: frozenset[str], what: str, at: Location) -> None:
-        for key in entry:
-            place = getattr(entry, "key_at", {}).get(key, at)
-            if key not in known:
-                hint = keywords.suggestion(str(key), known)
-                self._errors.append(LanguageError(f"unknown keyword '{key}' of a {what}", at=place, hint=hint))
-            elif key in keywords.NOT_YET and entry[key]:
-                self._errors.append(LanguageError(f"'{key}': {keywords.NOT_YET[str(key)]}", at=place))
 
     def _task(self, entry: Any, inherited: Inherited, at: Location, known: frozenset[str]) -> Task:
         if not isinstance(entry, Mapping):
@@ -132,19 +129,32 @@ class TaskParser:
         name, value, place = self._module_of(entry, at, known)
         module = self._catalog.find(name)
         if module is None:
-            if name.rpartition(".")[2] in NOT_YET:
-                raise LanguageError(f"'{name}' is not supported yet", at=place)
-            hint = self._catalog.suggestion(name) or keywords.suggestion(name, known)
-            raise LanguageError(f"unknown module or keyword '{name}'", at=place, hint=hint)
-        plain = {key: item for key, item in entry.items() if key in known}
-        self._check_keywords(_Placed(plain, entry), known, "task", at)
+            raise self._unknown(name, place, known)
+        keys = [key for key in entry if key in known]
+        self._errors += keywords.wrong(keys, entry, known, "a task", at)
         args, text = self._arguments(module, value, entry.get("args"), place)
-        self._check_arguments(module, args, value, place)
-        extended = inherited.extend(plain, at, own_vars=True)
-        return self._build(module.name, args, text, plain, extended, at)
+        places = {**getattr(entry.get("args"), "key_at", {}), **getattr(value, "key_at", {})}
+        self._errors += check.arguments(module, args, text, places, place)
+        self._check_templates(entry, args, text, at)
+        extended = inherited.extend({key: entry[key] for key in keys}, at, own_vars=True)
+        return self._build(module.name, args, text, entry, extended, at)
+
+    def _unknown(self, name: str, at: Location, known: frozenset[str]) -> LanguageError:
+        if name.rpartition(".")[2] in NOT_YET:
+            return LanguageError(f"'{name}' is not supported yet", at=at)
+        hint = self._catalog.suggestion(name) or keywords.suggestion(name, known)
+        return LanguageError(f"unknown module or keyword '{name}'", at=at, hint=hint)
+
+    def _check_templates(self, entry: Mapping[str, Any], args: Mapping[str, Any], text: Any, at: Location) -> None:
+        loop = [value for key, value in entry.items() if key == "loop" or is_with(key)]
+        for value in (args, text, entry.get("name"), entry.get("vars"), entry.get("environment"), loop):
+            self._errors += check.templates(value, at)
+        for key in ("when", "changed_when", "failed_when", "until"):
+            self._errors += check.conditions(conditions(entry.get(key)), at)
+        self._errors += check.conditions(conditions(args.get("that")), at)
 
     def _module_of(self, entry: Mapping[str, Any], at: Location, known: frozenset[str]) -> tuple[str, Any, Location]:
-        others = [key for key in entry if key not in known and not str(key).startswith("with_")]
+        others = [key for key in entry if key not in known and not is_with(key)]
         places: Mapping[str, Location] = getattr(entry, "key_at", {})
         if "action" in entry or "local_action" in entry:
             return self._action_of(entry.get("action", entry.get("local_action")), at)
@@ -152,12 +162,12 @@ class TaskParser:
             raise LanguageError("the task names no module", at=at)
         modules = [key for key in others if self._catalog.find(str(key)) is not None]
         if len(modules) > 1:
-            raise LanguageError(f"two modules in one task: {modules[0]} and {modules[1]}", at=places.get(modules[1], at))
-        if modules and len(others) > 1:
-            wrong = next(key for key in others if key != modules[0])
-            hint = keywords.suggestion(str(wrong), known)
-            raise LanguageError(f"unknown keyword '{wrong}' of a task", at=places.get(wrong, at), hint=hint)
+            both = f"{modules[0]} and {modules[1]}"
+            raise LanguageError(f"two modules in one task: {both}", at=places.get(modules[1], at))
         name = (modules or others)[0]
+        if modules:
+            wrong = [key for key in others if key != name]
+            self._errors += keywords.wrong(wrong, entry, known, "a task", at)
         return str(name), entry[name], places.get(name, at)
 
     @staticmethod
@@ -168,8 +178,13 @@ class TaskParser:
         name, _, rest_text = str(value or "").partition(" ")
         return name, Template(rest_text, place_of(value, at)), place_of(value, at)
 
-    def _arguments(self, module: ModuleEntry, value: Any, extra: Any, at: Location) -> tuple[dict[str, Any], str | None]:
-        args: dict[str, Any] = dict(extra) if isinstance(extra, Mapping) else {}
+    @staticmethod
+    def _arguments(
+        module: ModuleEntry, value: Any, extra: Any, at: Location
+    ) -> tuple[dict[str, Any], str | None]:
+        if extra is not None and not isinstance(extra, Mapping):
+            raise LanguageError("args must be a mapping of parameters", at=place_of(extra, at))
+        args: dict[str, Any] = dict(extra or {})
         if value is None:
             return args, None
         if isinstance(value, Mapping):
@@ -187,26 +202,14 @@ class TaskParser:
             raise LanguageError(f"{module.name} takes no free text: {rest!r}", at=place)
         return {**args, **named}, None
 
-    def _check_arguments(self, module: ModuleEntry, args: Mapping[str, Any], value: Any, at: Location) -> None:
-        """Every wrong parameter at once: unknown ones, and constants of the wrong type."""
-        if module.open_ended:
-            return
-        names = canonical_names(module.params)
-        places: Mapping[str, Location] = getattr(value, "key_at", {})
-        for key, given in args.items():
-            place = places.get(key, at)
-            if key not in names or key.startswith("_"):
-                hint = keywords.suggestion(str(key), [name for name in names if not name.startswith("_")])
-                message = f"unknown parameter '{key}' of {module.name}"
-                self._errors.append(LanguageError(message, at=place, hint=hint))
-            elif not contains_template(given):
-                try:
-                    validate({names[key]: module.params[names[key]]}, {names[key]: given})
-                except ParameterError as problem:
-                    self._errors.append(LanguageError(f"{module.name}: {problem.message}", at=place_of(given, place)))
-
     def _build(
-        self, module: str, args: dict[str, Any], text: str | None, entry: Mapping[str, Any], inherited: Inherited, at: Location
+        self,
+        module: str,
+        args: dict[str, Any],
+        text: str | None,
+        entry: Mapping[str, Any],
+        inherited: Inherited,
+        at: Location,
     ) -> Task:
         register = entry.get("register")
         return Task(
@@ -216,7 +219,7 @@ class TaskParser:
             args=args,
             free_form=text,
             when=inherited.when,
-            loop=_loop(entry, at),
+            loop=loop_of(entry, at),
             register=str(register) if register else None,
             notify=inherited.notify,
             become=inherited.become,
@@ -228,45 +231,6 @@ class TaskParser:
             retry=_retry(entry),
             **(inherited.nearest or {}),
         )
-
-
-class _Placed(dict[str, Any]):
-    """Some keys of an entry, with the places of all."""
-
-    def __init__(self, values: Mapping[str, Any], origin: Any) -> None:
-        super().__init__(values)
-        self.key_at = getattr(origin, "key_at", {})
-
-
-def contains_template(value: Any) -> bool:
-    """Whether the value is only known when it is rendered."""
-    if isinstance(value, str):
-        return "{{" in value or "{%" in value
-    if isinstance(value, Mapping):
-        return any(contains_template(item) for item in value.values())
-    if isinstance(value, (list, tuple)):
-        return any(contains_template(item) for item in value)
-    return False
-
-
-def _loop(entry: Mapping[str, Any], at: Location) -> Loop | None:
-    control = entry.get("loop_control") or {}
-    if not isinstance(control, Mapping):
-        raise LanguageError("loop_control must be a mapping", at=place_of(control, at))
-    for key in control:
-        if key not in keywords.LOOP_CONTROL:
-            hint = keywords.suggestion(str(key), keywords.LOOP_CONTROL)
-            raise LanguageError(f"unknown keyword '{key}' of loop_control", at=place_of(control, at), hint=hint)
-    if "loop" not in entry:
-        return None
-    return Loop(
-        entry["loop"],
-        variable=str(control.get("loop_var", "item")),
-        index_variable=str(control["index_var"]) if "index_var" in control else None,
-        label=control.get("label"),
-        pause=float(control.get("pause", 0)),
-        extended=bool(control.get("extended", False)),
-    )
 
 
 def _retry(entry: Mapping[str, Any]) -> Retry | None:

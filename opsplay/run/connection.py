@@ -27,6 +27,10 @@ KNOWN_OPTIONS = ("userknownhostsfile", "stricthostkeychecking", "proxyjump", "pr
                  "serveralivecountmax", "loglevel", "preferredauthentications", "identitiesonly", "batchmode",
                  "globalknownhostsfile", "passwordauthentication", "hashknownhosts", "compression")  # fmt: skip
 
+LOGIN_PASSWORDS = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
+BECOME_PASSWORDS = ("ansible_become_password", "ansible_become_pass")
+PASSWORD_VARIABLES = LOGIN_PASSWORDS + BECOME_PASSWORDS
+
 
 @dataclass(frozen=True)
 class ConnectionDefaults:
@@ -78,7 +82,7 @@ def target_of(host: str, lookup: Lookup, task: Task, play: Play, defaults: Conne
         connection=str(first(lookup, "ansible_connection") or task.connection or play.connection or defaults.connection),
         port=_port(port, host),
         user=_text(user) or options.pop("user", None) or defaults.user,
-        password=_text(first(lookup, "ansible_password", "ansible_ssh_pass", "ansible_ssh_password")) or defaults.password,
+        password=_text(first(lookup, *LOGIN_PASSWORDS)) or defaults.password,
         private_key=_text(first(lookup, "ansible_ssh_private_key_file", "ansible_private_key_file"))
         or options.pop("identityfile", None)
         or defaults.private_key,
@@ -163,7 +167,7 @@ def escalation_of(host: str, lookup: Lookup, task: Task, render: Callable[[Any],
     check_name(str(user), "user")
     method = first(lookup, "ansible_become_method") or render(task.become.method) or defaults.become_method
     flags = first(lookup, "ansible_become_flags")
-    password = first(lookup, "ansible_become_password", "ansible_become_pass") or defaults.become_password
+    password = first(lookup, *BECOME_PASSWORDS) or defaults.become_password
     return Escalation(
         user=str(user),
         method=str(method).rpartition(".")[2],

@@ -16,7 +16,7 @@ from opsplay.inventory.patterns import limit, select
 from opsplay.inventory.variables import InventoryVariables
 from opsplay.model import Play, Playbook
 from opsplay.run.batches import batches
-from opsplay.run.connection import current_user
+from opsplay.run.connection import PASSWORD_VARIABLES, current_user
 from opsplay.run.context import PlayContext, folder_of
 from opsplay.run.fences import OTHER_HOSTS
 from opsplay.run.options import RunOptions
@@ -62,6 +62,7 @@ class Run:
         self.run_id = run_id or new_run_id()
         self._undo = undo
         self._failed: set[str] = set()
+        self._known_secrets: set[str] = set()
         self._stop = threading.Event()
         self._crash: BaseException | None = None
         self._window = 0
@@ -186,6 +187,16 @@ class Run:
 
         if not self._stop.is_set():
             self._pool.submit(guarded)
+
+    def learn_secrets(self, host: str, lookup: Callable[[str], Any]) -> None:
+        """Register a host's passwords before anything about it is shown."""
+        if host in self._known_secrets:
+            return
+        self._known_secrets.add(host)
+        for name in PASSWORD_VARIABLES:
+            value = lookup(name)
+            if isinstance(value, str):
+                self.redactor.register(value)
 
     def check_crashed(self) -> None:
         if self._crash is not None:

@@ -18,9 +18,9 @@ from opsplay.run.position import BODY, HANDLERS, Order
 # Modules that touch only the host's own files, accounts and packages, or only the control side's view of that host:
 # no other host can see when they run.
 UNOBSERVED = frozenset(
-    """setup ping copy template file lineinfile blockinfile replace stat user group apt package cron debug assert
-    set_fact fail meta""".split()
-)
+    ("setup", "ping", "copy", "template", "file", "lineinfile", "blockinfile", "replace", "stat", "user", "group",
+     "apt", "package", "cron", "debug", "assert", "set_fact", "fail", "meta")
+)  # fmt: skip
 
 # What a template that reads other hosts' variables says.
 OTHER_HOSTS = ("hostvars", "ansible_play_hosts", "ansible_play_batch", "play_hosts")
@@ -84,11 +84,13 @@ class Gate:
     `release` is called, with the lock held, for every waiting host that the slowest one no longer holds back.
     """
 
-    def __init__(self, fences: Iterable[Order], hosts: Iterable[str], release: Callable[[str], None]) -> None:
+    def __init__(
+        self, fences: Iterable[Order], hosts: Iterable[str], start: Order, release: Callable[[str], None]
+    ) -> None:
         self._fences = sorted(fences)
-        self._segment = dict.fromkeys(hosts, 0)
-        self._count = {0: len(self._segment)}
-        self._lowest = 0
+        self._lowest = self.segment(start)
+        self._segment = dict.fromkeys(hosts, self._lowest)
+        self._count = {self._lowest: len(self._segment)}
         self._waiting: dict[str, int] = {}
         self._release = release
         self._lock = threading.RLock()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from opsplay.model import Block, Task
 from opsplay.run.context import PlayContext
 from opsplay.run.fences import Gate, is_fence, orders_of_fences, template_text
+from opsplay.run.position import start
 from opsplay.run.report import Reporter
 from opsplay.run.runner import HostRunner
 from opsplay.run.variables import Layers
@@ -36,7 +37,7 @@ class PlayRun:
         self._lock = threading.Lock()
         self._finished = threading.Event()
         self._runners = {host: HostRunner(self, host) for host in hosts}
-        self.gate = Gate(self._fences(), hosts, self._resume)
+        self.gate = Gate(self._fences(), hosts, start(program).order, self._resume)
 
     def _fences(self) -> list[tuple[int, ...]]:
         play = self.context.play

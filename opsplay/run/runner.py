@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsplay import catalog
 from opsplay.actions.base import Answer
-from opsplay.errors import OpsplayError, UnreachableError
+from opsplay.errors import BecomeFailed, OpsplayError, UnreachableError
 from opsplay.events import HostFinished
 from opsplay.model import Status, Task
 from opsplay.run import position as places
@@ -122,6 +122,9 @@ class HostRunner:
             self._flights.append(flight)
             self._unreachable(problem)
             return True
+        except BecomeFailed as problem:
+            self._answer(task, work, {"failed": True, "changed": False, "msg": str(problem)})
+            return False
         self._expect(flight)
         self._flights.append(flight)
         self._ahead = places.succeed(self._ahead)
@@ -138,6 +141,8 @@ class HostRunner:
             flight.items = self._executor.run_now(work, self._emit_item(flight), self._emit_retry(flight))
         except UnreachableError as problem:
             self._unreachable(problem)
+        except BecomeFailed as problem:
+            flight.result = ItemResult(Status.FAILED, {"failed": True, "changed": False, "msg": str(problem)})
 
     def _answer(self, task: Task, work: Work | None, data: dict[str, Any]) -> None:
         result = ItemResult(Status.FAILED, data)

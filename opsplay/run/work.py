@@ -128,6 +128,7 @@ def prepare(context: PlayContext, host: str, task: Task) -> Work:
     templar = context.templar(host, layers)
     lookup = context.connection_lookup(host, layers)
     options = context.run.options
+    context.run.learn_secrets(host, lookup)
     check = _flag(templar, task.check_mode, options.check, task)
     items = _items(context, host, task, entry, layers, check)
     return Work(
@@ -248,20 +249,20 @@ def _item(
             skipped = {"changed": False, "skipped": True, "skip_reason": "Conditional result was False"}
             return Item(Answer({**skipped, "false_condition": condition if isinstance(condition, bool) else str(condition)}), layers)
     try:
-        return Item(_act(control, task, entry), layers)
+        return Item(_act(context, control, task, entry), layers)
     except ActionFailed as problem:
         return Item(Answer({**problem.data, "failed": True, "changed": False, "msg": problem.message}), layers)
 
 
-def _act(control: TaskControl, task: Task, entry: catalog.Entry) -> Prepared:
-    params = arguments(control.templar, task, entry)
+def _act(context: PlayContext, control: TaskControl, task: Task, entry: catalog.Entry) -> Prepared:
+    params = arguments(context, control.templar, task, entry)
     if entry.is_action:
         prepared: Prepared = entry.module.prepare(control, params)
         return prepared
     return Remote(entry.code, params)
 
 
-def arguments(templar: Templar, task: Task, entry: catalog.Entry) -> Params:
+def arguments(context: PlayContext, templar: Templar, task: Task, entry: catalog.Entry) -> Params:
     """The rendered, validated parameters. Raises TemplateError; ActionFailed for a value of the wrong type."""
     unrendered = getattr(entry.module, "UNRENDERED", ())
     given: dict[str, Any] = {}
@@ -274,9 +275,16 @@ def arguments(templar: Templar, task: Task, entry: catalog.Entry) -> Params:
     if entry.open_ended:
         return Params(given)
     try:
-        return validate(entry.params, given)
+        params = validate(entry.params, given)
     except ParameterError as problem:
         raise ActionFailed(f"{entry.name}: {problem.message}") from problem
+    for name in entry.secret_params:
+        context.run.redactor.register(_secret_text(params[name]))
+    return params
+
+
+def _secret_text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _without_omitted(value: Any) -> Any:

@@ -31,9 +31,7 @@ def strip(source: str) -> str:
                 cut(span(node)[0], span(node)[1], "pass")
             else:
                 cut(span(node.target)[1], span(node.value)[0], " = ")
-        elif isinstance(node, ast.ImportFrom) and node.module in CONTROL_ONLY:
-            cut(*span(node), "pass")
-        elif isinstance(node, ast.If) and _is_type_checking(node.test):
+        elif _is_for_checkers(node):
             cut(*span(node), "pass")
     return _apply(source, edits)
 
@@ -54,8 +52,11 @@ def span(node: ast.AST) -> tuple[tuple[int, int], tuple[int, int]]:
     )
 
 
-def _is_type_checking(test: ast.expr) -> bool:
-    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
+def _is_for_checkers(node: ast.AST) -> bool:
+    """Whether a statement only serves annotations."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module in CONTROL_ONLY
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def _cut_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef, cut) -> None:  # type: ignore[no-untyped-def]

@@ -25,7 +25,10 @@ STYLES = {
 }
 # Hosts that need no line of their own are named together, up to this many.
 NAMED = 12
-STATUS_WIDTH = 11
+QUIET = ("ok", "skipped", "changed")
+STATUS_WIDTH = 12
+# The names of a loop's changed items are shown up to this width.
+ITEMS_WIDTH = 60
 INDENT = " " * (STATUS_WIDTH + 2)
 # A difference longer than this is cut; -vv shows it whole.
 DIFF_LINES = 80
@@ -51,26 +54,38 @@ def task_lines(block: TaskBlock, verbosity: int) -> Iterator[Line]:
     if verbosity:
         heading.append((f"  {block.finished[0].place}", "dim"))
     yield heading
-    quiet: dict[str, list[str]] = {}
+    quiet: dict[tuple[str, str], list[str]] = {}
     for event in block.finished:
-        if _is_quiet(event, verbosity):
-            quiet.setdefault(event.status, []).append(event.host)
-    for status, hosts in quiet.items():
-        yield from _together(status, hosts)
+        if _is_quiet(event, block, verbosity):
+            quiet.setdefault((event.status, _changed_items(event, block)), []).append(event.host)
+    for (status, note), hosts in sorted(quiet.items(), key=lambda entry: QUIET.index(entry[0][0])):
+        yield from _together(status, hosts, note)
     for event in block.finished:
-        if not _is_quiet(event, verbosity):
+        if not _is_quiet(event, block, verbosity):
             yield from _host_lines(event, block.items.get(event.host, []), verbosity)
 
 
-def _is_quiet(event: TaskFinished, verbosity: int) -> bool:
-    return event.status in ("ok", "skipped") and not verbosity and event.module != "debug" and not event.warnings
+def _is_quiet(event: TaskFinished, block: TaskBlock, verbosity: int) -> bool:
+    """Whether a host's result needs no line of its own."""
+    told = event.diff or event.warnings or any(item.diff for item in block.items.get(event.host, ()))
+    return event.status in QUIET and not verbosity and not told and (event.module != "debug" or event.status == "skipped")
 
 
-def _together(status: str, hosts: list[str]) -> Iterator[Line]:
+def _changed_items(event: TaskFinished, block: TaskBlock) -> str:
+    """Which items of a loop changed something, as short as it can be."""
+    items = block.items.get(event.host, [])
+    changed = [item.label for item in items if item.status == "changed"]
+    if not changed:
+        return ""
+    text = ", ".join(changed)
+    return f"({text})" if len(text) <= ITEMS_WIDTH else f"({len(changed)} of {len(items)} items)"
+
+
+def _together(status: str, hosts: list[str], note: str) -> Iterator[Line]:
     named = ", ".join(hosts[:NAMED])
     if len(hosts) > NAMED:
         named += f" and {len(hosts) - NAMED} more"
-    yield [("  " + status.ljust(STATUS_WIDTH), STYLES[status]), (named, "")]
+    yield [("  " + status.ljust(STATUS_WIDTH), STYLES[status]), (named, ""), (f"  {note}" if note else "", "dim")]
 
 
 def _host_lines(event: TaskFinished, items: list[ItemFinished], verbosity: int) -> Iterator[Line]:
@@ -93,7 +108,8 @@ def _host_lines(event: TaskFinished, items: list[ItemFinished], verbosity: int) 
 
 def _item_lines(item: ItemFinished) -> Iterator[Line]:
     message = str(item.data.get("msg") or "") if item.status == "failed" else ""
-    yield [(INDENT + item.status.ljust(STATUS_WIDTH), STYLES[item.status]), (item.label, ""), (f"  {message}" if message else "", "red")]
+    status = (INDENT + item.status.ljust(STATUS_WIDTH), STYLES[item.status])
+    yield [status, (item.label, ""), (f"  {message}" if message else "", "red")]
     for difference in item.diff:
         yield from diff_lines(difference, 0)
 

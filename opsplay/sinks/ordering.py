@@ -27,6 +27,7 @@ class Ordering:
 
     def __init__(self, hosts: Iterable[str]) -> None:
         self._reached: dict[str, Order] = dict.fromkeys(hosts, ())
+        self._rank = {host: number for number, host in enumerate(self._reached)}
         self._blocks: dict[Order, TaskBlock] = {}
 
     def add_item(self, event: ItemFinished) -> None:
@@ -65,4 +66,6 @@ class Ordering:
 
     def _take(self, upto: Order) -> list[TaskBlock]:
         ready = sorted(order for order in self._blocks if order <= upto)
+        for order in ready:
+            self._blocks[order].finished.sort(key=lambda event: self._rank.get(event.host, 0))
         return [self._blocks.pop(order) for order in ready]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
-from jinja2 import StrictUndefined
-from jinja2.compiler import CodeGenerator
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.nativetypes import NativeCodeGenerator
+from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
@@ -16,7 +18,7 @@ from opsplay.templating.filters import FILTERS
 from opsplay.templating.tests import TESTS
 
 # `missing` is how Jinja says that a name has no value: others take it from here.
-__all__ = ["ExpressionEnvironment", "FileEnvironment", "Undefined", "join_native", "missing", "references"]
+__all__ = ["ExpressionEnvironment", "FileEnvironment", "Undefined", "join_native", "missing"]
 
 
 class Undefined(StrictUndefined):
@@ -48,6 +50,16 @@ def as_text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+COLLECTION = "ansible.builtin."
+ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+
+def _doubled(escape: re.Match[str]) -> str:
+    """An escape in a string constant that shall stand for its own two characters."""
+    char = escape.group(1)
+    return "\\\\" + ("\\" + char if char in "'\"" else "\\\\" if char == "\\" else char)
+
+
 class LazyContext(Context):
     """Looks names up through the run's variables, which render themselves when touched."""
 
@@ -73,8 +85,9 @@ class _Base(SandboxedEnvironment):
         super().__init__(
             undefined=Undefined, extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"], cache_size=0, **options
         )
-        self.filters.update(FILTERS)
-        self.tests.update(TESTS)
+        for known, ours in ((self.filters, FILTERS), (self.tests, TESTS)):
+            known.update(ours)
+            known.update({COLLECTION + name: function for name, function in known.items()})
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return not attr.startswith("_") and super().is_safe_attribute(obj, attr, value)
@@ -89,11 +102,47 @@ class _Base(SandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
+class _TypedCodeGenerator(NativeCodeGenerator):
+    """Constants keep their type too: Jinja would write them into the code as text."""
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> Any:
+        if not isinstance(node, nodes.TemplateData):
+            raise nodes.Impossible
+        return super()._output_child_to_const(node, frame, finalize)
+
+
 class ExpressionEnvironment(_Base):
     """For values in playbooks: `"{{ ports }}"` gives the list itself."""
 
-    code_generator_class: type[CodeGenerator] = NativeCodeGenerator
+    code_generator_class: type[CodeGenerator] = _TypedCodeGenerator
     concat = staticmethod(join_native)
+
+    def from_text(self, source: str) -> Template:
+        """A playbook's value. As in Ansible, backslashes between {{ and }} are what they seem: `'\\1'` is no character.
+
+        Raises jinja2.TemplateSyntaxError.
+        """
+        return self.from_string(self._with_backslashes(source) if "\\" in source else source)
+
+    def _with_backslashes(self, source: str) -> str:
+        inside = False
+        found: list[str] = []
+        for _, kind, text in self.lex(source):
+            if kind in ("variable_begin", "variable_end"):
+                inside = kind == "variable_begin"
+            found.append(ESCAPE.sub(_doubled, text) if inside and kind == "string" else text)
+        return "".join(found)
+
+    def from_expression(self, source: str) -> Template:
+        """One bare expression, as in `when`. Raises jinja2.TemplateSyntaxError."""
+        parser = Parser(self, source, state="variable")
+        expression = parser.parse_expression()
+        if not parser.stream.eos:
+            raise TemplateSyntaxError(f"unexpected {parser.stream.current.value!r}", parser.stream.current.lineno)
+        body: list[nodes.Node] = [nodes.Output([expression], lineno=1)]
+        template = nodes.Template(body, lineno=1)
+        template.set_environment(self)
+        return self.from_string(template)
 
 
 class FileEnvironment(_Base):
@@ -105,12 +154,3 @@ class FileEnvironment(_Base):
 
 def _finalize(value: Any) -> Any:
     return "" if value is None else value
-
-
-def references(environment: SandboxedEnvironment, source: str) -> frozenset[str]:
-    """The variable names that a template reads. Raises jinja2.TemplateSyntaxError."""
-    from jinja2 import meta
-
-    return frozenset(meta.find_undeclared_variables(environment.parse(source)))
-
-

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import threading
+import datetime
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,11 +10,11 @@ import jinja2
 
 from opsplay.documents.values import NOWHERE, Template, place_of
 from opsplay.errors import Location, OpsplayError, TemplateError, UndefinedVariable
-from opsplay.templating.environment import ExpressionEnvironment, FileEnvironment, Undefined, join_native, missing
+from opsplay.templating.compiler import COMPILER, Compiled, check_condition, is_template, shorten, syntax_error
+from opsplay.templating.environment import Undefined, join_native, missing
 
 # Templates nest through variables; a name that needs itself would never end.
 DEEPEST = 50
-_MARKERS = ("{{", "{%", "{#")
 
 
 class Omit:
@@ -27,62 +26,6 @@ class Omit:
 
 OMIT = Omit()
 
-Compiled = Any
-
-
-class Compiler:
-    """Compiled templates of one process, by their text."""
-
-    def __init__(self) -> None:
-        self.expressions = ExpressionEnvironment()
-        self._code: dict[tuple[str, str], Compiled] = {}
-        self._files: dict[tuple[Any, ...], FileEnvironment] = {}
-        self._lock = threading.Lock()
-
-    def text(self, source: str, at: Location) -> Compiled:
-        """A string with expressions in it."""
-        return self._compile("text", source, source, at)
-
-    def condition(self, source: str, at: Location) -> Compiled:
-        """A bare expression, as in `when`."""
-        return self._compile("condition", source, "{{ " + source + " }}", at)
-
-    def file(self, source: str, options: Mapping[str, Any], folders: tuple[str, ...], at: Location) -> Compiled:
-        """A template file's text; `folders` are where it may include from."""
-        key = (folders, tuple(sorted(options.items())))
-        with self._lock:
-            if key not in self._files:
-                loader = jinja2.FileSystemLoader(list(folders)) if folders else None
-                self._files[key] = FileEnvironment(loader=loader, **options)
-        environment = self._files[key]
-        return self._compile(repr(key), source, source, at, environment)
-
-    def _compile(self, kind: str, key: str, source: str, at: Location, environment: Any = None) -> Compiled:
-        found = self._code.get((kind, key))
-        if found is not None:
-            return found
-        try:
-            found = (environment or self.expressions).from_string(source)
-        except jinja2.TemplateSyntaxError as problem:
-            raise _syntax_error(problem, at) from problem
-        self._code[(kind, key)] = found
-        return found
-
-
-def _syntax_error(problem: jinja2.TemplateSyntaxError, at: Location) -> TemplateError:
-    place = at
-    if problem.lineno and problem.lineno > 1 and at.file:
-        place = Location(at.file, at.line + problem.lineno - 1)
-    return TemplateError(f"bad template: {problem.message}", at=place if place.file else None)
-
-
-COMPILER = Compiler()
-
-
-def is_template(value: Any) -> bool:
-    """Whether rendering this value could change it."""
-    return isinstance(value, Template) and any(marker in value for marker in _MARKERS)
-
 
 class Templar:
     """Renders with the variables of one host at one task.
@@ -93,7 +36,7 @@ class Templar:
 
     def __init__(self, variables: Callable[[str], Any], globals: Mapping[str, Any] | None = None) -> None:
         self._variables = variables
-        self._globals = {**(globals or {}), "omit": OMIT, "__lookup__": self._lookup}
+        self._globals = {**(globals or {}), "omit": OMIT, "__lookup__": self._lookup, "__templar__": self}
         self._rendered: dict[str, Any] = {}
         self._depth = 0
 
@@ -123,7 +66,7 @@ class Templar:
         self._depth += 1
         if self._depth > DEEPEST:
             self._depth = 0
-            raise TemplateError(f"a variable refers to itself: {shorten(source)}", at=at if at.file else None)
+            raise _circle(source, at)
         try:
             context = compiled.new_context(self._globals)
             return join_native(compiled.root_render_func(context))
@@ -134,7 +77,7 @@ class Templar:
         except jinja2.UndefinedError as problem:
             raise _undefined(problem, at) from problem
         except RecursionError as problem:
-            raise TemplateError(f"a variable refers to itself: {shorten(source)}", at=at if at.file else None) from problem
+            raise _circle(source, at) from problem
         except Exception as problem:
             raise TemplateError(f"{shorten(source)}: {problem}", at=at if at.file else None) from problem
         finally:
@@ -160,7 +103,7 @@ class Templar:
         if isinstance(value, Template):
             return self._evaluate(value)
         if type(value) in (dict, list) and not has_templates(value):
-            return value
+            return copied(value)
         if isinstance(value, dict):
             return {self._key(key): self._part(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -177,7 +120,8 @@ class Templar:
         if type(value) in (str, int, bool, float, type(None), bytes):
             return value
         if isinstance(value, jinja2.Undefined):
-            raise UndefinedVariable(undefined_message(value), at=place_of(source, NOWHERE) if place_of(source, NOWHERE).file else None)
+            at = place_of(source, NOWHERE)
+            raise UndefinedVariable(undefined_message(value), at=at if at.file else None)
         if isinstance(value, str):
             return str.__str__(value)[:]
         if isinstance(value, dict):
@@ -186,12 +130,14 @@ class Templar:
             return [self._finish(item, source) for item in value]
         if value is OMIT or isinstance(value, (int, float)):
             return value
+        if isinstance(value, (datetime.date, datetime.timedelta)):
+            return str(value)
         if hasattr(value, "__iter__"):
             return [self._finish(item, source) for item in value]
         return value
 
     def condition(self, value: Any, at: Location = NOWHERE) -> bool:
-        """Whether a condition such as `when` holds. Raises TemplateError."""
+        """Whether a condition such as `when` holds: only the user's own text is evaluated. Raises TemplateError."""
         if isinstance(value, bool):
             return value
         if value is None:
@@ -201,12 +147,16 @@ class Templar:
         if not isinstance(value, str):
             return bool(value)
         place = place_of(value, at)
+        if not isinstance(value, Template):
+            known = place if place.file else None
+            raise TemplateError(f"a condition cannot come from data: {shorten(value)}", at=known)
         text = value.strip()
         if not text:
             return True
-        template = text.startswith(("{{", "{%"))
-        compiled = COMPILER.text(text, place) if template else COMPILER.condition(text, place)
-        return truth(self._finish(self._run(compiled, text, place), value))
+        result = self._finish(self._run(check_condition(text, place), text, place), value)
+        if text.startswith("{{") and isinstance(result, list):
+            return self.condition(result, at)
+        return truth(result)
 
     def file(self, source: str, options: Mapping[str, Any], folders: tuple[str, ...], at: Location) -> str:
         """A template file rendered as text."""
@@ -219,7 +169,7 @@ class Templar:
         except jinja2.UndefinedError as problem:
             raise _undefined(problem, _place_in_file(problem, at)) from problem
         except jinja2.TemplateSyntaxError as problem:
-            raise _syntax_error(problem, at) from problem
+            raise syntax_error(problem, at) from problem
         except Exception as problem:
             raise TemplateError(str(problem), at=_place_in_file(problem, at)) from problem
 
@@ -239,10 +189,15 @@ def truth(value: Any) -> bool:
     """A condition's result as a boolean: words such as "yes" and "false" count as what they say."""
     if isinstance(value, str):
         word = value.strip().lower()
-        if word in ("", "false", "no", "off", "0", "f", "n", "none"):
-            return False
-        return True
+        return word not in ("", "false", "no", "off", "0", "f", "n", "none")
     return bool(value)
+
+
+def copied(value: Any) -> Any:
+    """The same structure in dictionaries and lists of its own: a template may append to what it was given."""
+    if type(value) is dict:
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if type(value) is list else value
 
 
 def has_templates(value: Any) -> bool:
@@ -269,7 +224,5 @@ def _undefined(problem: jinja2.UndefinedError, at: Location) -> UndefinedVariabl
     return UndefinedVariable(str(problem.message or problem), at=at if at.file else None)
 
 
-def shorten(text: str, limit: int = 80) -> str:
-    """A template as an error message shows it."""
-    line = re.sub(r"\s+", " ", text).strip()
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+def _circle(source: str, at: Location) -> TemplateError:
+    return TemplateError(f"a variable refers to itself: {shorten(source)}", at=at if at.file else None)

@@ -1,13 +1,18 @@
-"""Tests beyond Jinja's own: of registered results, of texts, of collections."""
+"""Tests beyond Jinja's own: of registered results, of texts, of collections, of paths on the control side."""
 
 from __future__ import annotations
 
+import math
+import operator as operators
 import os.path
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from opsplay.errors import TemplateError
+from opsplay.templating.filters.text import flags_of, to_boolean
+from opsplay.templating.versions import KEYS
 
 
 def flag(result: Any, name: str) -> bool:
@@ -23,73 +28,118 @@ def changed(result: Any) -> bool:
     return any(flag(item, "changed") for item in result.get("results", ()) if isinstance(item, Mapping))
 
 
+def timed_out(result: Any) -> bool:
+    period = result.get("timedout") if flag(result, "timedout") else None
+    return bool(period.get("period") if isinstance(period, Mapping) else period)
+
+
+def regex(
+    value: Any, pattern: str = "", ignorecase: bool = False, multiline: bool = False, match_type: str = "search"
+) -> bool:
+    if match_type not in ("search", "match", "fullmatch"):
+        raise TemplateError(f"regex: unknown match_type {match_type!r}", hint="use search, match or fullmatch")
+    return getattr(re.compile(pattern, flags_of(ignorecase, multiline)), match_type)(str(value)) is not None
+
+
 def match(value: Any, pattern: str = "", ignorecase: bool = False, multiline: bool = False) -> bool:
-    flags = (re.IGNORECASE if ignorecase else 0) | (re.MULTILINE if multiline else 0)
-    return re.match(pattern, str(value), flags) is not None
+    return regex(value, pattern, ignorecase, multiline, "match")
 
 
 def search(value: Any, pattern: str = "", ignorecase: bool = False, multiline: bool = False) -> bool:
-    flags = (re.IGNORECASE if ignorecase else 0) | (re.MULTILINE if multiline else 0)
-    return re.search(pattern, str(value), flags) is not None
-
-
-def version_key(text: str) -> list[Any]:
-    """A version's parts for a loose comparison: numbers as numbers, words before them."""
-    parts = re.findall(r"\d+|[a-zA-Z]+", text)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+    return regex(value, pattern, ignorecase, multiline)
 
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
+    name: function
+    for names, function in (
+        (("==", "=", "eq"), operators.eq),
+        (("!=", "<>", "ne"), operators.ne),
+        (("<", "lt"), operators.lt),
+        (("<=", "le"), operators.le),
+        ((">", "gt"), operators.gt),
+        ((">=", "ge"), operators.ge),
+    )
+    for name in names
 }
-OPERATOR_NAMES = {
-    "=": "==", "eq": "==", "<>": "!=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
-}  # fmt: skip
 
 
-def version(value: Any, other: Any, operator: str = "eq", strict: bool | None = None, version_type: str | None = None) -> bool:
-    operator = OPERATOR_NAMES.get(operator, operator)
+def version(
+    value: Any, other: Any, operator: str = "eq", strict: bool | None = None, version_type: str | None = None
+) -> bool:
     if operator not in OPERATORS:
         raise TemplateError(f"version: unknown operator {operator!r}")
-    return OPERATORS[operator](version_key(str(value)), version_key(str(other)))
+    if strict is not None and version_type is not None:
+        raise TemplateError("version: strict and version_type cannot both be given")
+    kind = version_type or ("strict" if strict else "loose")
+    if kind not in KEYS:
+        raise TemplateError(f"version: unknown version_type {kind!r}", hint=f"use one of {', '.join(KEYS)}")
+    if "" in (str(value), str(other)):
+        raise TemplateError("version: a version to compare is empty")
+    return OPERATORS[operator](KEYS[kind](str(value)), KEYS[kind](str(other)))
+
+
+def truthy(value: Any, convert_bool: bool = False) -> bool:
+    if convert_bool and isinstance(value, (str, int)) and str(value).lower() in WORDS:
+        return to_boolean(value)
+    return bool(value)
+
+
+WORDS = ("y", "yes", "on", "1", "true", "t", "n", "no", "off", "0", "false", "f")
+
+
+def is_uri(value: Any, schemes: list[str] | None = None) -> bool:
+    scheme = urlsplit(str(value)).scheme
+    return bool(scheme) and (schemes is None or scheme in schemes)
+
+
+def is_url(value: Any, schemes: list[str] | None = None) -> bool:
+    return is_uri(value, schemes) and bool(urlsplit(str(value)).netloc)
+
+
+def nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 TESTS: dict[str, Callable[..., Any]] = {
-    "changed": changed,
-    "change": changed,
     "failed": lambda result: flag(result, "failed"),
-    "failure": lambda result: flag(result, "failed"),
     "succeeded": lambda result: not flag(result, "failed"),
-    "success": lambda result: not flag(result, "failed"),
-    "successful": lambda result: not flag(result, "failed"),
     "skipped": lambda result: flag(result, "skipped"),
-    "skip": lambda result: flag(result, "skipped"),
     "unreachable": lambda result: flag(result, "unreachable"),
     "reachable": lambda result: not flag(result, "unreachable"),
     "finished": lambda result: flag(result, "finished"),
     "started": lambda result: flag(result, "started"),
+    "changed": changed,
+    "timedout": timed_out,
     "match": match,
     "search": search,
-    "regex": search,
+    "regex": regex,
     "version": version,
-    "version_compare": version,
     "subset": lambda value, other: all(item in other for item in value),
-    "issubset": lambda value, other: all(item in other for item in value),
     "superset": lambda value, other: all(item in value for item in other),
-    "issuperset": lambda value, other: all(item in value for item in other),
     "contains": lambda value, item: item in value,
-    "any": lambda value: any(value),
-    "all": lambda value: all(value),
-    "truthy": lambda value, convert_bool=False: bool(value),
-    "falsy": lambda value, convert_bool=False: not value,
-    "exists": lambda path: os.path.exists(path),
-    "file": lambda path: os.path.isfile(path),
-    "directory": lambda path: os.path.isdir(path),
-    "link": lambda path: os.path.islink(path),
-    "abs": lambda path: os.path.isabs(path),
+    "any": any,
+    "all": all,
+    "truthy": truthy,
+    "falsy": lambda value, convert_bool=False: not truthy(value, convert_bool),
+    "nan": nan,
+    "uri": is_uri,
+    "url": is_url,
+    "urn": lambda value: is_uri(value, ["urn"]),
+    "exists": os.path.exists,
+    "file": os.path.isfile,
+    "directory": os.path.isdir,
+    "link": os.path.islink,
+    "link_exists": os.path.lexists,
+    "mount": os.path.ismount,
+    "abs": os.path.isabs,
+    "same_file": os.path.samefile,
+    # Encrypted values are decrypted when they are read.
+    "vault_encrypted": lambda value: False,
 }
+ALIASES = {
+    "change": "changed", "failure": "failed", "success": "succeeded", "successful": "succeeded", "skip": "skipped",
+    "version_compare": "version", "issubset": "subset", "issuperset": "superset", "isnan": "nan",
+    "is_file": "file", "is_dir": "directory", "is_link": "link", "is_mount": "mount", "is_abs": "abs",
+    "is_same_file": "same_file",
+}  # fmt: skip
+TESTS.update({alias: TESTS[name] for alias, name in ALIASES.items()})

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.remote_module import ship
 

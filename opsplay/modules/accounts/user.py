@@ -115,7 +115,7 @@ def _create(host: Host, params: Params) -> Account:
     for flag, value in (("-c", params.comment), ("-d", params.home), ("-s", params.shell), ("-Z", params.seuser)):
         if value is not None:
             argv += [flag, value]
-    argv += _making(params)
+    argv += _making(host, params)
     host.note("", "user %s\n" % params.name, "user %s" % params.name)
     if not params.local:
         if params.expires is not None and params.expires >= 0:
@@ -147,7 +147,7 @@ def _identity(host: Host, params: Params) -> List[str]:
     return argv
 
 
-def _making(params: Params) -> List[str]:
+def _making(host: Host, params: Params) -> List[str]:
     """Flags that only matter while the account is made."""
     argv: List[str] = []
     if params.create_home:
@@ -156,6 +156,9 @@ def _making(params: Params) -> List[str]:
             argv += ["-k", params.skeleton]
         if params.umask is not None:
             argv += ["-K", "UMASK=" + params.umask]
+            if _helpers.login_defs(host, "HOME_MODE", ""):
+                # HOME_MODE of /etc/login.defs would win over the umask that was asked for.
+                argv += ["-K", "HOME_MODE=%04o" % _helpers.home_mode(host, params.umask)]
     else:
         argv.append("-M")
     for key in ("uid_min", "uid_max"):
@@ -177,6 +180,9 @@ def _foresee(host: Host, params: Params, groups: List[str]) -> Account:
     account.groups = list(groups)
     if params.expires is not None and params.expires >= 0:
         account.expire = str(int(params.expires // 86400))
+    for field in ("min", "max", "warn"):
+        days = _helpers.login_defs(host, "PASS_WARN_AGE" if field == "warn" else "PASS_%s_DAYS" % field.upper(), "")
+        account.aging[field] = days if days.isdigit() else ""
     if params.password_expire_account_disable is not None:
         account.aging["inactive"] = str(params.password_expire_account_disable)
     if params.create_home and not host.exists(home):
@@ -198,12 +204,7 @@ def _ensure_home(host: Host, params: Params, account: Account) -> None:
     # Debian's policy gives /nonexistent to accounts that must not have a home directory.
     if not params.create_home or not account.home or account.home == "/nonexistent" or host.exists(account.home):
         return
-    mode = _helpers.home_mode(host, params.umask)
-    if not host.check:
-        _helpers.make_home(host, account, params.skeleton, mode)
-        return
-    host.note("", "directory\n", account.home)
-    _helpers.foresee_home(host, account, params.skeleton, mode)
+    _helpers.make_home(host, account, params.skeleton, _helpers.home_mode(host, params.umask))
 
 
 def _remove(host: Host, params: Params, account: Optional[Account]) -> Dict[str, Any]:

@@ -22,7 +22,7 @@ PARAMS = {
     "directory_mode": Mode(help="Permission bits of the directories that are made"),
     "remote_src": Bool(default=False, help="src lies on the host"),
     "follow": Bool(default=False, help="Where dest is a link, write what it leads to"),
-    "local_follow": Bool(default=True, help="Where the source is a link, or holds links, take what they lead to"),
+    "local_follow": Bool(help="Where the source holds links, take what they lead to; the default of the control side"),
     "validate": Str(help="A command that checks the file before it is used; %s stands for its path"),
     "checksum": Str(help="The SHA-1 that the source must have"),
     "decrypt": Bool(default=True, help="Decrypt a source that is a vault file"),
@@ -103,7 +103,8 @@ def copy_file(host: Host, params: Params, source: Source) -> Dict[str, Any]:
     if params.dest.endswith("/") or host.is_directory(path):
         if not source.name:
             host.fail("can not use content with a dir as dest: %s" % path, dest=path)
-        host.exists(path) or host.directory(path, params.directory_mode)
+        if not host.is_directory(path):
+            host.directory(path, params.directory_mode)
         path = os.path.join(path, source.name)
     if host.is_directory(path) and host.link_target(path) is None:
         host.fail("%s is a directory: a file cannot be copied over it" % path, dest=path)
@@ -132,28 +133,34 @@ def wanted_mode(params: Params, source: Source) -> Any:
 def copy_tree(host: Host, params: Params, entries: ListOf[Dict[str, Any]], local: str = "") -> Dict[str, Any]:
     """Write a directory with all it holds. What is there besides is left alone."""
     base = host.expand(params.dest)
-    if host.exists(base) and not host.is_directory(base):
+    found = host.is_directory(base)
+    if not found and host.exists(base):
         host.fail("cannot copy a directory over the file %s" % base, dest=base)
+    if local and not params.dest.endswith("/") and not host.is_directory(os.path.dirname(base)):
+        host.fail("Destination directory %s does not exist" % os.path.dirname(base), dest=base)
     name = os.path.basename(local) if local and not params.src.endswith("/") else params._name or ""
     top = os.path.join(base, name) if name else base
-    make_directory(host, params, top)
+    mode = stat.S_IMODE(os.stat(local).st_mode) if local and os.path.isdir(local) else None
+    make_directory(host, params, top, mode)
     for entry in entries:
         path = os.path.join(top, entry["path"])
         if not (path + "/").startswith(top.rstrip("/") + "/") or ".." in entry["path"].split("/"):
             host.fail("%s would lie outside of %s" % (entry["path"], top), dest=top)
         copy_entry(host, params, path, entry)
-    result = dict(describe(host, base), dest=base, src=params.src)
-    return host.outcome(**result)
+    shown = top if found or params.dest.endswith("/") else base
+    return host.outcome(**dict(describe(host, shown), dest=shown, src=params.src))
 
 
 def copy_entry(host: Host, params: Params, path: str, entry: Dict[str, Any]) -> None:
     kind = entry["kind"]
     if kind == "directory":
-        make_directory(host, params, path)
+        make_directory(host, params, path, entry.get("local_mode"))
     elif kind == "link":
         host.link(path, entry["target"])
+        host.permissions(path, None, params.owner, params.group)
     else:
-        make_directory(host, params, os.path.dirname(path))
+        if not host.is_directory(os.path.dirname(path)):
+            make_directory(host, params, os.path.dirname(path))
         if params.follow and host.link_target(path) is not None:
             path = host.real(path)
         if not params.force and host.exists(path):
@@ -166,17 +173,20 @@ def copy_entry(host: Host, params: Params, path: str, entry: Dict[str, Any]) -> 
         elif local:
             content = host.local_content(local)
         source = Source(content, "", mode=entry.get("mode"))
-        write(host, params, path, source, wanted_mode(params, source))
+        mode = entry.get("local_mode") if params.mode is None else wanted_mode(params, source)
+        write(host, params, path, source, mode)
 
 
-def make_directory(host: Host, params: Params, path: str) -> None:
-    """Make a directory that is missing; the permissions of one that is there are not changed."""
-    if not host.is_directory(path):
-        host.directory(path, params.directory_mode, params.owner, params.group)
+def make_directory(host: Host, params: Params, path: str, mode: Any = None) -> None:
+    """Make a directory that is missing; the mode of one that is there is not changed."""
+    if host.is_directory(path):
+        host.permissions(path, None, params.owner, params.group, follow=True)
+        return
+    host.directory(path, mode if params.directory_mode is None else params.directory_mode, params.owner, params.group)
 
 
 def local_tree(host: Host, top: str, params: Params) -> ListOf[Dict[str, Any]]:
-    """The entries of a directory of this host, in the form in which the control side sends them."""
+    """The entries of a directory of this host, as the control side sends them; they keep their modes."""
     entries: ListOf[Dict[str, Any]] = []
     pending: ListOf[Tuple[str, str]] = [(top, "")]
     while pending:
@@ -184,13 +194,15 @@ def local_tree(host: Host, top: str, params: Params) -> ListOf[Dict[str, Any]]:
         for name in host.names(folder):
             path, inner = os.path.join(folder, name), os.path.join(relative, name)
             target = host.link_target(path)
-            found = host.stat(path, follow=params.local_follow)
+            found = host.stat(path, follow=bool(params.local_follow))
             if found is None or stat.S_ISLNK(found.st_mode):
                 if target is not None:
                     entries.append({"path": inner, "kind": "link", "target": target})
-            elif stat.S_ISDIR(found.st_mode):
-                entries.append({"path": inner, "kind": "directory"})
+                continue
+            mode = stat.S_IMODE(found.st_mode)
+            if stat.S_ISDIR(found.st_mode):
+                entries.append({"path": inner, "kind": "directory", "local_mode": mode})
                 pending.append((path, inner))
             else:
-                entries.append({"path": inner, "kind": "file", "mode": stat.S_IMODE(found.st_mode), "local": path})
+                entries.append({"path": inner, "kind": "file", "mode": mode, "local_mode": mode, "local": path})
     return entries

@@ -1,0 +1,206 @@
+"""The engine on real hosts: escalation, failures beside each other, trust, secrets, interruption, lost connections."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from opsplay.lab import Lab
+from tests.lab.driver import Driver, agents, leftovers, wait_until
+
+pytestmark = pytest.mark.lab
+
+WHO = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: login, command: id -un, register: login}
+    - {name: root, command: id -un, become: true, register: root}
+    - {name: other, command: id -un, become: true, become_user: plain, register: other}
+    - {name: said, debug: {msg: "{{ login.stdout }} {{ root.stdout }} {{ other.stdout }}"}}
+"""
+
+
+def test_become_without_and_with_a_password(driver: Driver, lab: Lab) -> None:
+    free = driver.run(WHO, "-e", "ansible_user=admin")
+    assert free.code == 0, free.out
+    assert free.results("web1")["said"]["data"]["msg"] == "admin root plain"
+    asked = driver.run(WHO, "-e", "ansible_user=ops", "-e", f"ansible_become_password={lab.password}")
+    assert asked.code == 0, asked.out
+    assert asked.results("web2")["said"]["data"]["msg"] == "ops root plain"
+
+
+def test_a_wrong_or_missing_become_password_fails_the_task(driver: Driver, lab: Lab) -> None:
+    wrong = driver.run(WHO, "-e", "ansible_user=ops", "-e", "ansible_become_password=wrong", "-l", "web1")
+    assert wrong.code == 2
+    assert "become password was refused" in wrong.out
+    missing = driver.run(WHO, "-e", "ansible_user=ops", "-l", "web1")
+    assert missing.code == 2
+    assert "-K" in missing.out
+
+
+def test_login_by_password(driver: Driver, lab: Lab) -> None:
+    password = ["-e", "ansible_user=ops", "-e", f"ansible_password={lab.password}", "-e", "ansible_ssh_private_key_file="]
+    done = driver.run("- {hosts: web1, gather_facts: false, tasks: [{ping: }]}", *password)
+    assert done.code == 0, done.out
+    refused = driver.run("- {hosts: web1, gather_facts: false, tasks: [{ping: }]}", *password[:2], "-e",
+                         "ansible_password=wrong", "-e", "ansible_ssh_private_key_file=")  # fmt: skip
+    assert refused.code == 4 and "authentication failed" in refused.out
+
+
+def test_an_unknown_host_key_is_refused_with_the_remedy(driver: Driver) -> None:
+    done = driver.run("- {hosts: web1, gather_facts: false, tasks: [{ping: }]}", "-e", "ansible_ssh_common_args=")
+    assert done.code == 4
+    assert "SHA256:" in done.out and "--accept-new-host-keys" in done.out
+
+
+def test_failed_and_unreachable_hosts_do_not_stop_the_others(driver: Driver, lab: Lab) -> None:
+    playbook = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: fails on one, command: "false", when: inventory_hostname == 'web1'}
+    - {name: goes on, copy: {content: "x", dest: /root/went-on}}
+"""
+    done = driver.run(playbook, "-e", '{"ansible_port": "{{ 1 if inventory_hostname == \'db1\' else 22 }}"}')
+    assert done.code == 6, done.out
+    assert done.recap("web1")["failed"] == 1
+    assert done.recap("db1")["unreachable"] == 1
+    assert done.recap("web2") == {**done.recap("web2"), "failed": 0, "unreachable": 0, "ok": 1}
+    assert "because: goes on" in done.out or "because: fails on one" in done.out
+    assert lab.hosts["web2"].run("cat /root/went-on").stdout == "x"
+
+
+HOSTILE = """
+- hosts: web1
+  vars:
+    wrapped: "{{ said.stdout }}"
+  tasks:
+    - {name: output, command: cat /root/hostile, register: said}
+    - {name: through set_fact, set_fact: {kept: "{{ said.stdout }}", listed: "{{ said.stdout_lines }}"}}
+    - {name: through a variable, debug: {msg: "{{ wrapped }}"}}
+    - {name: through a fact, debug: {msg: "{{ kept }}"}}
+    - {name: through a loop, debug: {msg: "{{ item }}"}, loop: "{{ said.stdout_lines }}"}
+    - {name: through filters, debug: {msg: "{{ said.stdout | upper | lower | trim }}"}}
+    - {name: through facts, debug: {msg: "{{ ansible_local.hostile.value }}"}}
+    - {name: through hostvars, debug: {msg: "{{ hostvars['web1'].kept }}"}}
+    - {name: to a file, copy: {content: "{{ kept }}", dest: /root/copied}}
+    - {name: as an argument, command: {argv: [printf, "%s", "{{ kept }}"]}, register: argument}
+    - {name: said argument, debug: {msg: "{{ argument.stdout }}"}}
+    - {name: in a condition, debug: {msg: "equal"}, when: kept == said.stdout}
+"""
+
+
+def test_what_a_host_says_is_never_evaluated(driver: Driver, lab: Lab) -> None:
+    canary = "{{ 7*7 }} {% if true %}yes{% endif %} {# c #} {{ lookup('env','HOME') }}"
+    host = lab.hosts["web1"]
+    host.run(["sh", "-c", 'cat > /root/hostile; mkdir -p /etc/ansible/facts.d'], stdin=canary)
+    host.run(["sh", "-c", "cat > /etc/ansible/facts.d/hostile.fact"], stdin='{"value": "%s"}' % canary)
+    done = driver.run(HOSTILE)
+    assert done.code == 0, done.out
+    results = done.results("web1")
+    for task in ("through a variable", "through a fact", "through facts", "through hostvars", "said argument"):
+        assert results[task]["data"]["msg"] == canary, task
+    assert results["through a loop"]["data"]["results"][0]["msg"] == canary
+    assert "7*7" in results["through filters"]["data"]["msg"]
+    assert results["in a condition"]["data"].get("msg") == "equal"
+    assert host.run("cat /root/copied").stdout == canary
+    assert "49" not in done.out
+
+
+def test_secrets_are_masked_wherever_they_would_be_shown(driver: Driver, lab: Lab) -> None:
+    playbook = """
+- hosts: web1
+  gather_facts: false
+  tasks:
+    - {name: shown, debug: {msg: "the password is {{ ansible_become_password }}"}}
+    - {name: echoed, command: "echo {{ ansible_become_password }}", become: true, register: echoed}
+    - {name: kept back, command: "echo canary-of-no-log", no_log: true, register: hidden}
+    - {name: a file, copy: {content: "{{ ansible_become_password }}", dest: /root/secret}}
+    - {name: usable, assert: {that: hidden.stdout == 'canary-of-no-log'}}
+    - {name: fails, fail: {msg: "sorry {{ ansible_become_password }}"}}
+"""
+    secret = "correct-horse-battery"
+    done = driver.run(playbook, "-vv", "--diff", "-e", f"ansible_become_password={secret}")
+    assert done.code == 2, done.out
+    record = "".join(path.read_text() for path in driver.directory.glob("home/.local/state/opsplay/runs/*/events.jsonl"))
+    for text in (done.out, done.err, record):
+        assert secret not in text
+        assert "canary-of-no-log" not in text.replace("hidden.stdout == 'canary-of-no-log'", "")
+    assert lab.hosts["web1"].run("cat /root/secret").stdout == secret
+
+
+SLOW = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: slow, command: sleep 300}
+"""
+
+
+def test_interrupting_ends_remote_work_and_prints_the_recap(driver: Driver, lab: Lab) -> None:
+    process = driver.start(SLOW)
+    wait_until(lambda: all(sleeping(host) for host in lab.hosts.values()), 20, "the task runs everywhere")
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    wait_until(lambda: not any(sleeping(host) for host in lab.hosts.values()), 5 - (time.monotonic() - began), "ended")
+    assert process.returncode == 99, err
+    assert "RECAP" in out and "interrupted" in out
+    wait_until(lambda: not any(agents(host) for host in lab.hosts.values()), 5, "the agents are gone")
+
+
+def sleeping(host: object) -> bool:
+    return any(argv[:2] == ["sleep", "300"] for _, argv in host.processes())  # type: ignore[attr-defined]
+
+
+def test_a_cut_network_is_reported_in_time_and_the_agent_goes(driver: Driver, lab: Lab) -> None:
+    playbook = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: begins, ping: }
+    - {name: works, command: sleep 300, when: inventory_hostname == 'web1'}
+    - {name: a file, copy: {content: "done", dest: /root/after-the-cut}}
+"""
+    process = driver.start(playbook, "--heartbeat", "1", "6")
+    host = lab.hosts["web1"]
+    wait_until(lambda: sleeping(host), 20, "the task runs")
+    began = time.monotonic()
+    host.link(False)
+    try:
+        out, _ = process.communicate(timeout=30)
+        took = time.monotonic() - began
+        assert process.returncode == 4, out
+        assert took < 15, "reported within its deadline"
+        assert "nothing was heard for 6 s" in out
+        wait_until(lambda: not sleeping(host) and not agents(host), 15, "the agent is gone after its own deadline")
+    finally:
+        host.link(True)
+    for other in ("web2", "db1"):
+        assert lab.hosts[other].run("cat /root/after-the-cut").stdout == "done"
+    assert not leftovers(host)
+
+
+def test_a_login_shell_that_talks_does_not_disturb(driver: Driver, lab: Lab) -> None:
+    host = lab.hosts["web1"]
+    noise = "echo 'Welcome {\"event\": 1}'; (sleep 0.3; echo late noise; sleep 0.5; echo later) & \n"
+    host.run(["sh", "-c", "cat > /root/.bashrc"], stdin=noise)
+    try:
+        done = driver.run("- {hosts: web1, tasks: [{command: sleep 1}, {ping: }]}")
+    finally:
+        host.run("rm -f /root/.bashrc")
+    assert done.code == 0, done.out
+    assert done.recap("web1")["ok"] == 3
+
+
+def test_no_python_is_said_with_the_remedy(driver: Driver) -> None:
+    done = driver.run("- {hosts: web1, tasks: [{ping: }]}", "-e", "ansible_python_interpreter=/opt/none/python3")
+    assert done.code == 4
+    assert "web1" in done.out and "/opt/none/python3" in done.out and "raw" in done.out
+    raw = driver.run("- {hosts: web1, gather_facts: false, tasks: [{raw: echo hello, register: said}]}",
+                     "-e", "ansible_python_interpreter=/opt/none/python3")  # fmt: skip
+    assert raw.code == 0, raw.out
+    assert raw.results("web1")["raw"]["data"]["stdout"] == "hello\n"
