@@ -90,7 +90,9 @@ def control_processes(fleet: LoopbackFleet) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended since
-            if (process / "ns/net").stat().st_ino == namespace and int(process.name) not in hosts:
+            inside = (process / "ns/net").stat().st_ino == namespace and int(process.name) not in hosts
+            # The delaying proxy is the network's part.
+            if inside and b"opsplay.lab.delay" not in (process / "cmdline").read_bytes():
                 found.append(int(process.name))
     return found
 

@@ -37,7 +37,7 @@ class Looking(Record):
             if node is not None and node.kind == "link":
                 path = os.path.normpath(os.path.join(os.path.dirname(path), node.target))
                 continue
-            found = path if node is not None else os.path.realpath(path)
+            found = path if node is not None else resolved(path)
             if found == path or not self.check:
                 return found
             path = found
@@ -171,7 +171,7 @@ class Looking(Record):
         if not above or not self.check or not self.shadow.paths:
             return path
         for _ in range(LINKS_FOLLOWED):
-            above = os.path.realpath(above)
+            above = resolved(above)
             link = self.shadow.link_above(above)
             if not link:
                 break
@@ -186,6 +186,14 @@ class Looking(Record):
     def pretend(self, path: str, node: Node) -> None:
         """In check mode: let the tasks that follow see `node` at this path."""
         self.shadow.put(self._place(path), node)
+
+
+def resolved(path: str) -> str:
+    """os.path.realpath; a link that may not be read is left as it is."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return path
 
 
 class ShadowStat:

@@ -17,32 +17,43 @@ except AttributeError:  # PyYAML without libyaml
 
 MERGE = "tag:yaml.org,2002:merge"
 STRING = "tag:yaml.org,2002:str"
+TIMESTAMP = "tag:yaml.org,2002:timestamp"
+UNSAFE = "!unsafe"
+COLLECTIONS = tuple(f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "set", "omap", "pairs")) + (UNSAFE,)
+VAULT = ("!vault", "!vault-encrypted")
 
 
 class _Constructor(yaml.constructor.SafeConstructor):
-    """Builds values with their places; scalars other than strings as PyYAML does."""
+    """Builds values with their places; scalars other than strings and dates as PyYAML does."""
 
     def __init__(self, file: str) -> None:
         super().__init__()
         self.file = file
+        self._unsafe = 0
 
     def place(self, node: yaml.Node) -> Location:
         mark = node.start_mark
         return Location(self.file, mark.line + 1, mark.column + 1)
 
     def build(self, node: yaml.Node) -> Any:
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node)
-        if isinstance(node, yaml.SequenceNode):
-            return self._sequence(node)
-        return self._scalar(node)
+        """A node's value. What is below a tag !unsafe is data: never a template."""
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        if node.tag not in COLLECTIONS:
+            raise DocumentError(f"unknown YAML tag {node.tag}", at=self.place(node))
+        self._unsafe += node.tag == UNSAFE
+        try:
+            return self._mapping(node) if isinstance(node, yaml.MappingNode) else self._sequence(node)
+        finally:
+            self._unsafe -= node.tag == UNSAFE
 
     def _scalar(self, node: yaml.Node) -> Any:
-        if node.tag == STRING:
-            return Template(node.value, self.place(node))
-        if node.tag == "!unsafe":
+        if node.tag == UNSAFE or (self._unsafe and node.tag in (STRING, TIMESTAMP)):
             return str(node.value)
-        if node.tag in ("!vault", "!vault-encrypted"):
+        # A date stays as it was written: modules and templates know texts, not dates.
+        if node.tag in (STRING, TIMESTAMP):
+            return Template(node.value, self.place(node))
+        if node.tag in VAULT:
             raise DocumentError("an encrypted value needs a vault password", at=self.place(node))
         if node.tag not in self.yaml_constructors:
             raise DocumentError(f"unknown YAML tag {node.tag}", at=self.place(node))
@@ -104,6 +115,8 @@ def parse(text: str, file: str) -> list[Any]:
         while loader.check_node():
             documents.append(constructor.build(loader.get_node()))
         return documents
+    except RecursionError as problem:
+        raise DocumentError("values are nested too deeply, or one contains itself", at=Location(file)) from problem
     except yaml.MarkedYAMLError as problem:
         raise _explain(problem, text, file) from problem
     except yaml.YAMLError as problem:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import re
 import shlex
 from typing import Any
 
-from opsplay.documents.values import Template
+from opsplay.documents.values import Template, trust
 from opsplay.errors import InventoryError, Location
 from opsplay.inventory.model import ALL, UNGROUPED, Inventory
 from opsplay.inventory.ranges import expand
@@ -19,6 +20,7 @@ KINDS = ("hosts", "vars", "children")
 def parse(text: str, file: str, inventory: Inventory) -> None:
     """Add what an INI text declares. Raises InventoryError with the place."""
     section, kind = UNGROUPED, "hosts"
+    declared, named = set(inventory.groups), dict[str, Location]()
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         at = Location(file, number, len(raw) - len(raw.lstrip()) + 1)
@@ -26,13 +28,24 @@ def parse(text: str, file: str, inventory: Inventory) -> None:
             continue
         if line.startswith("["):
             section, kind = _section(line, at, inventory)
+            if kind == "vars":
+                named.setdefault(section, at)
+            else:
+                declared.add(section)
         elif kind == "vars":
             name, value = _assignment(line, at)
             inventory.groups[section].vars[name] = value
         elif kind == "children":
-            inventory.add_child(section, line.split("#")[0].strip(), at)
+            child = re.split(r"\s[#;]", line)[0].strip()
+            inventory.add_child(section, child, at)
+            named.setdefault(child, at)
         else:
             _host_line(line, section, at, inventory)
+    for name, at in named.items():
+        if name not in declared:
+            close = difflib.get_close_matches(name, sorted(declared), n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"add a section [{name}]"
+            raise InventoryError(f"there is no group '{name}'", at=at, hint=hint)
 
 
 def _section(line: str, at: Location, inventory: Inventory) -> tuple[str, str]:
@@ -62,10 +75,11 @@ def _host_line(line: str, group: str, at: Location, inventory: Inventory) -> Non
 
 def split_port(pattern: str) -> tuple[str, int | None]:
     """A host pattern and its `:port`, if it has one; IPv6 addresses and ranges keep their colons."""
-    found = re.match(r"^(\[[0-9a-fA-F:.]+\]|[^:\[\]]+(?:\[[^\]]*\][^:\[\]]*)*):(\d+)$", pattern)
-    if not found:
+    address = re.fullmatch(r"\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)\](?::(\d+))?", pattern)
+    found = address or re.fullmatch(r"([^:\[\]]*(?:\[[^\]]*\][^:\[\]]*)*):(\d+)", pattern)
+    if not found or not found.group(1):
         return pattern, None
-    return found.group(1).strip("[]") if ":" in found.group(1) else found.group(1), int(found.group(2))
+    return found.group(1), int(found.group(2)) if found.group(2) else None
 
 
 def _assignment(text: str, at: Location) -> tuple[str, Any]:
@@ -81,8 +95,8 @@ def literal(text: str, at: Location) -> Any:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = text
-    if isinstance(value, (str, bytes, set, complex)):
-        return Template(value if isinstance(value, str) else text, at)
-    if isinstance(value, tuple):
+    if isinstance(value, str):
+        return Template(value, at)
+    if isinstance(value, (bytes, complex)) or value is Ellipsis:
         return Template(text, at)
-    return value
+    return trust(list(value) if isinstance(value, (tuple, set)) else value, at)

@@ -11,6 +11,8 @@ from opsplay.errors import InventoryError, Location
 
 ALL = "all"
 UNGROUPED = "ungrouped"
+# A group's own variable that says which of several groups of the same depth comes last and so prevails.
+PRIORITY = "ansible_group_priority"
 
 
 @dataclass
@@ -25,7 +27,7 @@ class Group:
 
     @property
     def priority(self) -> int:
-        return int(self.vars.get("ansible_group_priority", 1))
+        return int(self.vars.get(PRIORITY, 1))
 
 
 @dataclass

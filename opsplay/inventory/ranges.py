@@ -6,11 +6,11 @@ import re
 
 from opsplay.errors import InventoryError, Location
 
-RANGE = re.compile(r"\[(\w+):(\w+)(?::(\d+))?\]")
+RANGE = re.compile(r"\[(\w*):(\w+)(?::(\d+))?\]")
 
 
 def expand(pattern: str, at: Location | None = None) -> list[str]:
-    """Every name that a pattern stands for; ends are included, leading zeros kept. Raises InventoryError."""
+    """Every name that a pattern stands for; ends are included, leading zeros kept, [:3] begins at 0. Raises InventoryError."""
     found = RANGE.search(pattern)
     if not found:
         return [pattern]
@@ -19,7 +19,7 @@ def expand(pattern: str, at: Location | None = None) -> list[str]:
 
 
 def _values(found: re.Match[str], at: Location | None) -> list[str]:
-    first, last, step = found.group(1), found.group(2), int(found.group(3) or 1)
+    first, last, step = found.group(1) or "0", found.group(2), int(found.group(3) or 1)
     if step < 1:
         raise InventoryError(f"the step of {found.group()} must be at least 1", at=at)
     if first.isdigit() and last.isdigit():

@@ -10,7 +10,7 @@ from typing import Any
 from opsplay.documents import yaml as documents
 from opsplay.documents.values import place_of
 from opsplay.errors import InventoryError, Location
-from opsplay.inventory.model import ALL, Inventory
+from opsplay.inventory.model import ALL, PRIORITY, Inventory
 
 SUFFIXES = ("", ".yml", ".yaml", ".json")
 
@@ -49,6 +49,7 @@ class InventoryVariables:
         values = dict(self._inventory.groups[ALL].vars)
         for group in groups:
             values.update(self._inventory.groups[group].vars)
+        values.pop(PRIORITY, None)
         for folders in (self._inventory_folders, self._playbook_folders):
             for folder in folders:
                 values.update(self._from_folder(folder, "group_vars", ALL))
@@ -73,17 +74,27 @@ class InventoryVariables:
 
 
 def variable_files(folder: Path, name: str) -> list[Path]:
-    """The files that hold the variables of a group or host: NAME, NAME.yml …, or every file in the folder NAME."""
-    found: list[Path] = []
+    """The files that hold the variables of a group or host: of NAME, NAME.yml … the first that exists.
+
+    A folder of that name stands for all files below it, in the order of their paths.
+    """
     for suffix in SUFFIXES:
         path = folder / (name + suffix)
-        if path.is_dir() and not suffix:
-            found += sorted(
-                file
-                for file in path.rglob("*")
-                if file.is_file() and file.suffix in SUFFIXES and not file.name.startswith(".")
-            )
-        elif path.is_file():
+        if path.is_dir():
+            return _below(path)
+        if path.is_file():
+            return [path]
+    return []
+
+
+def _below(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name.endswith("~"):
+            continue
+        if path.is_dir():
+            found += _below(path)
+        elif path.suffix in SUFFIXES:
             found.append(path)
     return found
 

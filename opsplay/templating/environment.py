@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
@@ -60,6 +61,17 @@ def _doubled(escape: re.Match[str]) -> str:
     return "\\\\" + ("\\" + char if char in "'\"" else "\\\\" if char == "\\" else char)
 
 
+def now(utc: bool = False, fmt: str | None = None) -> Any:
+    """The time, as text when `fmt` says how."""
+    moment = datetime.now(timezone.utc).replace(tzinfo=None) if utc else datetime.now()
+    return moment.strftime(fmt) if fmt else moment
+
+
+def undef(hint: str | None = None) -> Undefined:
+    """A value that must be given by somebody else: using it is an error."""
+    return Undefined(hint=hint)
+
+
 class LazyContext(Context):
     """Looks names up through the run's variables, which render themselves when touched."""
 
@@ -88,6 +100,7 @@ class _Base(SandboxedEnvironment):
         for known, ours in ((self.filters, FILTERS), (self.tests, TESTS)):
             known.update(ours)
             known.update({COLLECTION + name: function for name, function in known.items()})
+        self.globals.update(now=now, undef=undef)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return not attr.startswith("_") and super().is_safe_attribute(obj, attr, value)

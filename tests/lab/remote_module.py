@@ -20,9 +20,9 @@ FOLDER = "/opt/opsplay-modules"
 
 # The agent's part: what the loop does with a call, without its stream.
 _DRIVER = '''
-import json, os, sys, time
+import json, os, signal, sys, time
 sys.path.insert(0, "%(folder)s")
-from opsplay.agent.host import Host, ModuleFailed
+from opsplay.agent.host import Cancelled, Host, ModuleFailed
 from opsplay.agent.loop import crash_report, run_module
 from opsplay.agent.spec import validate
 
@@ -35,19 +35,24 @@ class Agent:
 agent = Agent()
 host = Host(agent)
 results = []
+signal.signal(signal.SIGALRM, lambda number, frame: host.interrupt("cancelled"))
 for number, call in enumerate(json.load(sys.stdin)):
     del agent.said[:]
     host.begin(number, {"check": call["check"], "diff": call["diff"], "keep_undo": True})
     started = time.monotonic()
     name = "opsplay.modules." + call["module"]
     try:
+        signal.setitimer(signal.ITIMER_REAL, call["interrupt_after"])
         __import__(name)
         result = run_module(host, name, validate(sys.modules[name].PARAMS, call["params"]))
     except ModuleFailed as problem:
         result = problem.result
+    except Cancelled as problem:
+        result = {"failed": True, "msg": str(problem), "cancelled": True}
     except Exception as problem:
         result = crash_report(name, problem)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         host.clean_up()
     result = host.finish(result)
     result["_seconds"] = time.monotonic() - started
@@ -58,13 +63,21 @@ json.dump(results, sys.stdout)
 
 
 class Call:
-    """A module with its parameters, really run or only previewed."""
+    """A module with its parameters, really run or only previewed; interrupted after some seconds unless 0."""
 
-    def __init__(self, module: str, params: Mapping[str, Any], check: bool = False, diff: bool = True) -> None:
+    def __init__(
+        self,
+        module: str,
+        params: Mapping[str, Any],
+        check: bool = False,
+        diff: bool = True,
+        interrupt_after: float = 0,
+    ) -> None:
         self.module = module
         self.params = dict(params)
         self.check = check
         self.diff = diff
+        self.interrupt_after = interrupt_after
 
 
 def ship(host: LabHost) -> None:

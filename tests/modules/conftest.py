@@ -10,6 +10,9 @@ import pytest
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.remote_module import ship
 
+# Not a test module by its name; its assertions are to be explained all the same.
+pytest.register_assert_rewrite("tests.modules.cases")
+
 RELEASES = ("bullseye", "bookworm", "trixie")
 
 

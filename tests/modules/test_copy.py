@@ -76,6 +76,7 @@ CASES = [
         "a tree",
         {
             "dest": "@/d",
+            "_name": "e",
             "_tree": [
                 {"path": "e", "kind": "directory", "mode": 0o755},
                 {"path": "e/f", "kind": "file", "mode": 0o600, "content": b"x"},

@@ -138,7 +138,8 @@ def copy_tree(host: Host, params: Params, entries: ListOf[Dict[str, Any]], local
         host.fail("cannot copy a directory over the file %s" % base, dest=base)
     if local and not params.dest.endswith("/") and not host.is_directory(os.path.dirname(base)):
         host.fail("Destination directory %s does not exist" % os.path.dirname(base), dest=base)
-    name = os.path.basename(local) if local and not params.src.endswith("/") else params._name or ""
+    # The control side puts the source's own name into the paths where it belongs.
+    name = os.path.basename(local) if local and not params.src.endswith("/") else ""
     top = os.path.join(base, name) if name else base
     mode = stat.S_IMODE(os.stat(local).st_mode) if local and os.path.isdir(local) else None
     make_directory(host, params, top, mode)

@@ -139,9 +139,9 @@ def make_way(host: Host, path: str, previous: str, force: bool) -> None:
         return
     if not force:
         host.fail("refusing to convert from %s to symlink for %s; force: true allows it" % (previous, path), path=path)
+    if previous == "directory" and host.names(path):
+        host.fail("the directory %s is not empty, refusing to convert it" % path, path=path)
     if previous == "directory":
-        if host.names(path):
-            host.fail("the directory %s is not empty, refusing to convert it" % path, path=path)
         host.remove(path)
 
 
@@ -155,9 +155,8 @@ def hard(host: Host, path: str, previous: str, params: Params) -> Dict[str, Any]
     if wanted is None:
         host.fail("src does not exist: %s" % source, path=path, src=source)
     same = found is not None and wanted.st_ino and (found.st_ino, found.st_dev) == (wanted.st_ino, wanted.st_dev)
-    if found is not None and not same and previous != "link":
-        if not params.force:
-            host.fail("cannot link %s: another %s is there; force: true replaces it" % (path, previous), path=path)
+    if found is not None and not same and previous != "link" and not params.force:
+        host.fail("cannot link %s: another %s is there; force: true replaces it" % (path, previous), path=path)
     host.hard_link(path, source)
     settle(host, path, params, params.follow)
     set_times(host, path, params, "preserve")

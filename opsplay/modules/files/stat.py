@@ -98,7 +98,7 @@ def mime(host: Host, path: str, follow: bool) -> Dict[str, str]:
     if program:
         done = host.query([program, "--mime-type", "--mime-encoding"] + (["-L"] if follow else []) + ["--", path])
         kind, _, charset = done.stdout.strip().rpartition(":")[2].partition(";")
-        if done.rc == 0 and kind:
+        if done.rc == 0 and charset:
             return {"mimetype": kind.strip(), "charset": charset.partition("=")[2].strip()}
     return {"mimetype": "unknown", "charset": "unknown"}
 

@@ -55,13 +55,14 @@ def _stays(host: Host, entry: _wanted.Wanted, database: Database) -> bool:
 
 def _refuse_guesses(host: Host, plan: Plan, missing: List[_wanted.Wanted], database: Database) -> None:
     """apt-get takes a name that it does not know as a pattern, or its last sign as an order: neither was meant."""
-    notes = [line.split("'") for line in plan.output.split("\n") if line.startswith("Note, selecting '")]
-    chosen = {note[3] for note in notes if note[2] == " instead of "}
     planned = {name.partition(":")[0] for name in plan.names()}
     for entry in missing:
         name = entry.name.partition(":")[0]
         there = database.find(name)
-        if name not in planned and name not in chosen and not (there is not None and there.is_installed):
+        if name in planned or (there is not None and there.is_installed):
+            continue
+        # A virtual package is known to apt, and something else is planned in its place.
+        if not host.query(["apt-cache", "policy", name]).stdout.strip():
             host.fail("there is no package %s; check the spelling, or set update_cache: true" % entry.name)
 
 

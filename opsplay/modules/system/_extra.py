@@ -46,7 +46,7 @@ def local_fact(host: Any, path: str) -> Any:
 
 
 def chroot(host: Any) -> Dict[str, Any]:
-    if os.environ.get("debian_chroot"):
+    if os.environ.get("debian_chroot"):  # noqa: SIM112 (it is written so)
         return {"is_chroot": True}
     own = os.stat("/")
     try:
@@ -81,4 +81,26 @@ def ports() -> ListOf[str]:
     return [name[2:] if name.startswith("0x") else name for name in names if name]
 
 
-EXTRA: Dict[str, Callable[[Any], Dict[str, Any]]] = {"chroot": chroot, "iscsi": storage_names, "loadavg": loadavg}
+def systemd(host: Any) -> Dict[str, Any]:
+    """systemd's version and features: only systemctl tells, so they are gathered only when they are named."""
+    if not os.path.isdir("/run/systemd/system"):
+        return {}
+    lines = host.query(["systemctl", "--version"]).stdout.splitlines()
+    version = lines[0].split()[1] if lines and len(lines[0].split()) > 1 else "0"
+    features = " ".join(lines[1:])
+    return {"systemd": {"version": int(version) if version.isdigit() else version, "features": features}}
+
+
+def nothing(host: Any) -> Dict[str, Any]:
+    """Facts of other programs (facter, ohai) are not gathered; playbooks exclude them by name."""
+    return {}
+
+
+EXTRA: Dict[str, Callable[[Any], Dict[str, Any]]] = {
+    "chroot": chroot,
+    "iscsi": storage_names,
+    "loadavg": loadavg,
+    "facter": nothing,
+    "ohai": nothing,
+}
+WHEN_NAMED: Dict[str, Callable[[Any], Dict[str, Any]]] = {"systemd": systemd}

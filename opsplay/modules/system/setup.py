@@ -8,7 +8,7 @@ from typing import List as ListOf
 from opsplay.agent import facts
 from opsplay.agent.host import Host
 from opsplay.agent.spec import Int, List, Params, Path, Str
-from opsplay.modules.system._extra import EXTRA, FACT_PATH, local
+from opsplay.modules.system._extra import EXTRA, FACT_PATH, WHEN_NAMED, local
 from opsplay.modules.system._hardware import hardware
 from opsplay.modules.system._network import network
 from opsplay.modules.system._virtual import virtual
@@ -31,6 +31,7 @@ COLLECTORS: Dict[str, Callable[[Any], Dict[str, Any]]] = dict(
     network=network,
     virtual=virtual,
     **EXTRA,
+    **WHEN_NAMED,
 )
 # What a collector's facts are completed with, as Ansible returns them together.
 NEEDS = {
@@ -40,14 +41,23 @@ NEEDS = {
     "service_mgr": ("platform", "distribution"),
     "ssh_pub_keys": ("platform",),
 }
-ALIASES = {
-    "devices": "hardware", "dmi": "hardware", "memory": "hardware", "mounts": "hardware", "processor": "hardware",
-    "interfaces": "network", "default_ipv4": "network", "default_ipv6": "network", "all_ipv4_addresses": "network",
-    "all_ipv6_addresses": "network", "virtualization_type": "virtual", "virtualization_role": "virtual",
-    "machine": "platform", "kernel": "platform", "system": "platform", "architecture": "platform",
-    "machine_id": "platform", "os_family": "distribution", "user_id": "user", "is_chroot": "chroot",
-    "fibre_channel_wwn": "iscsi", "hostnqn": "iscsi", "nvme": "iscsi", "capabilities": "caps",
+# Single facts by the collector that brings them.
+MEMBERS = {
+    "hardware": "devices dmi memory mounts processor processor_cores processor_count",
+    "network": "interfaces default_ipv4 default_ipv6 all_ipv4_addresses all_ipv6_addresses",
+    "virtual": "virtualization_type virtualization_role virtualization_tech_guest virtualization_tech_host",
+    "platform": "machine kernel kernel_version system architecture machine_id",
+    "python": "python_version",
+    "distribution": "os_family distribution_version distribution_release distribution_major_version",
+    "user": "user_id user_dir user_gecos user_gid user_shell user_uid real_user_id effective_user_id "
+            "effective_group_ids",
+    "chroot": "is_chroot",
+    "iscsi": "fibre_channel_wwn hostnqn nvme",
+    "caps": "capabilities system_capabilities system_capabilities_enforced",
+    "ssh_pub_keys": "ssh_host_pub_keys ssh_host_key_dsa_public ssh_host_key_rsa_public ssh_host_key_ecdsa_public "
+                    "ssh_host_key_ed25519_public",
 }
+ALIASES = {member: name for name, members in MEMBERS.items() for member in members.split()}
 
 
 def run(host: Host, params: Params) -> Dict[str, Any]:
@@ -71,7 +81,7 @@ def wanted(host: Host, subset: ListOf[str], known: ListOf[str]) -> ListOf[str]:
     drop: Set[str] = set()
     for word in subset:
         bare = word.lstrip("!")
-        group = {"all": set(known), "min": minimal}.get(bare)
+        group = {"all": set(known) - set(WHEN_NAMED), "min": minimal}.get(bare)
         if group is None:
             name = ALIASES.get(bare, bare)
             if name not in known:
@@ -85,7 +95,7 @@ def wanted(host: Host, subset: ListOf[str], known: ListOf[str]) -> ListOf[str]:
         else:
             drop |= group
     if not add and not any(word in ("!all", "!min") for word in subset):
-        add = set(known)
+        add = set(known) - set(WHEN_NAMED)
     if "!min" not in subset:
         add |= minimal
     explicit = {ALIASES.get(word, word) for word in subset} & set(known)

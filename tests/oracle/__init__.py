@@ -1,0 +1,1 @@
+"""The same playbook under ansible-core and opsplay, on fresh lab hosts."""

@@ -1,0 +1,61 @@
+"""What a playbook left on a host: files with owner, mode and content; packages, units, accounts."""
+
+from __future__ import annotations
+
+from opsplay.lab import LabHost
+
+FOLDERS = ("/etc", "/srv", "/usr/local", "/home", "/opt", "/root", "/var/lib/heartbeat", "/var/www")
+
+# What differs between two hosts by itself, or is how a tool works and not what it was asked for.
+IGNORED = (
+    "/etc/hostname", "/etc/hosts", "/etc/machine-id", "/etc/ssh/ssh_host_", "/etc/ld.so.cache", "/etc/systemd/network/",
+    "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-", "/etc/.pwd.lock",
+    "/root/.ansible", "/root/.ssh", "/home/admin/.ssh", "/home/ops/.ssh", "/home/plain/.ssh", "/etc/shadow",
+    "/var/lib/heartbeat/last", "/root/.cache",
+)  # fmt: skip
+
+# Units that come and go with a login.
+PASSING = ("session-", "user@", "user-runtime-dir@", "systemd-tmpfiles-clean")
+
+FILES = r"""
+find %s -xdev \( -type f -o -type l -o -type d \) -printf '%%p\t%%y\t%%u\t%%g\t%%m\t%%l\n' 2>/dev/null | sort
+"""
+HASHES = "find %s -xdev -type f -exec sha256sum {} + 2>/dev/null"
+COMMANDS = {
+    "package": "dpkg-query -W -f '${Package} ${Version} ${Status}\\n' | sort",
+    "unit": "systemctl list-unit-files --no-legend --plain | awk '{print $1, $2}' | sort",
+    "running": "systemctl list-units --state=active --type=service --no-legend --plain | awk '{print $1, $4}' | sort",
+    "user": "getent passwd | sort",
+    "group": "getent group | sort",
+    "password": "cut -d: -f1,2 /etc/shadow | sed 's/:\\$.*/:set/' | sort",
+}
+
+
+def snapshot(host: LabHost) -> dict[str, str]:
+    """Everything by a name such as `file /etc/motd`."""
+    folders = " ".join(FOLDERS)
+    found: dict[str, str] = {}
+    hashes = {}
+    for line in host.run(["sh", "-c", HASHES % folders], check=False).stdout.splitlines():
+        digest, _, path = line.partition("  ")
+        hashes[path] = digest
+    for line in host.run(["sh", "-c", FILES % folders], check=False).stdout.splitlines():
+        path, _, facts = line.partition("\t")
+        if not path.startswith(IGNORED):
+            found[f"file {path}"] = f"{facts} {hashes.get(path, '')}"
+    for kind, command in COMMANDS.items():
+        for line in host.run(["sh", "-c", command]).stdout.splitlines():
+            name, _, value = line.replace(":", " ", 1).partition(" ")
+            if not name.startswith(PASSING):
+                found[f"{kind} {name}"] = value
+    return found
+
+
+def differences(left: dict[str, str], right: dict[str, str]) -> list[str]:
+    """What is not the same, a line each."""
+    names = sorted(left.keys() | right.keys())
+    return [
+        f"{name}: {left.get(name, 'absent')!r} | {right.get(name, 'absent')!r}"
+        for name in names
+        if left.get(name) != right.get(name)
+    ]
