@@ -9,7 +9,19 @@ from typing import Any
 
 from opsplay.errors import Location
 
-__all__ = ["Block", "Become", "Handler", "Location", "Loop", "Play", "Playbook", "Retry", "Status", "Task", "TaskResult"]
+__all__ = [
+    "Block",
+    "Become",
+    "Handler",
+    "Location",
+    "Loop",
+    "Play",
+    "Playbook",
+    "Retry",
+    "Status",
+    "Task",
+    "TaskResult",
+]
 
 
 class Status(enum.Enum):

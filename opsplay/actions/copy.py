@@ -30,7 +30,14 @@ def prepare(control: Control, params: Params) -> Prepared:
     source = control.find_file("files", params.src)
     if os.path.isdir(source):
         keep_name = not params.src.endswith("/")
-        return Remote(MODULE, {**params, "_tree": list(tree(control, source, keep_name)), "_name": os.path.basename(source)})
+        return Remote(
+            MODULE,
+            {
+                **params,
+                "_tree": list(tree(control, source, keep_name, params.local_follow)),
+                "_name": os.path.basename(source),
+            },
+        )
     return with_content(params, control.blobs.from_file(source), source)
 
 
@@ -63,24 +70,29 @@ def content_bytes(content: Any) -> bytes:
     return str(content).encode("utf-8", "surrogateescape")
 
 
-def tree(control: Control, source: str, keep_name: bool) -> Iterator[dict[str, Any]]:
-    """Every folder, file and link below a folder, by its path relative to the target."""
+def tree(control: Control, source: str, keep_name: bool, follow: bool) -> Iterator[dict[str, Any]]:
+    """Every folder, file and link below a folder, by its path relative to the target; links are followed on demand."""
     root = Path(source)
     base = root.parent if keep_name else root
-    for folder, folders, files in os.walk(root):
-        folders.sort()
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=follow):
         here = Path(folder)
+        real = os.path.realpath(folder)
+        if real in seen:
+            raise ActionFailed(f"{folder}: its links lead in a circle")
+        seen.add(real)
+        folders.sort()
         relative = here.relative_to(base).as_posix()
         if relative != ".":
             yield {"path": relative, "kind": "directory", "mode": here.stat().st_mode & 0o7777}
-        for name in sorted([*files, *(name for name in folders if (here / name).is_symlink())]):
-            yield entry(control, here / name, (here / name).relative_to(base).as_posix())
+        links = [] if follow else [name for name in folders if (here / name).is_symlink()]
+        for name in sorted([*files, *links]):
+            yield entry(control, here / name, (here / name).relative_to(base).as_posix(), follow)
 
 
-def entry(control: Control, path: Path, relative: str) -> dict[str, Any]:
-    if path.is_symlink() and not path.exists():
-        return {"path": relative, "kind": "link", "target": os.readlink(path), "mode": 0o777}
-    if path.is_symlink() and path.is_dir():
+def entry(control: Control, path: Path, relative: str, follow: bool) -> dict[str, Any]:
+    """A file or link of a tree."""
+    if path.is_symlink() and (not follow or not path.exists()):
         return {"path": relative, "kind": "link", "target": os.readlink(path), "mode": 0o777}
     content = control.blobs.from_file(str(path))
     how = carried(content)

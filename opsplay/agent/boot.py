@@ -36,7 +36,8 @@ class ShippedImporter:
             return None
         from _frozen_importlib import ModuleSpec
 
-        return ModuleSpec(name, self, origin=file_name(name), is_package=name in self.packages)
+        loader = self  # type: Any
+        return ModuleSpec(name, loader, origin=file_name(name), is_package=name in self.packages)
 
     def create_module(self, spec: Any) -> None:
         return None
@@ -58,7 +59,7 @@ def file_name(module: str) -> str:
 def start(in_fd: int, out_fd: int, mark: bytes, payload: Dict[str, Any]) -> None:
     """Serve until the control side ends. `payload` holds `sources` and the session's `settings`."""
     importer = ShippedImporter(payload["sources"])
-    sys.meta_path.insert(0, importer)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, importer)
     from opsplay.agent.loop import Agent
 
     Agent(in_fd, out_fd, mark, payload["settings"], importer).serve()

@@ -14,7 +14,7 @@ import os
 import select
 import sys
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 from opsplay.agent import protocol
 from opsplay.agent.host import Cancelled, Host, ModuleFailed
@@ -59,7 +59,7 @@ class Agent:
         self.queue = SimpleQueue()  # type: Any
         self.blobs = SimpleQueue()  # type: Any
         self.write_lock = _thread.allocate_lock()
-        self.running = None  # type: Optional[Job]
+        self.running = None  # type: Any
         self.cancelled = set()  # type: Any
         self.broken_window = -1
         self.interruption = ""
@@ -266,8 +266,8 @@ def run_module(host: Host, name: str, params: Dict[str, Any]) -> Dict[str, Any]:
     from opsplay.agent.spec import Params
 
     __import__(name)
-    outcome = sys.modules[name].run(host, Params(params))  # type: ignore[attr-defined]
-    return outcome if outcome is not None else host.outcome()
+    outcome = sys.modules[name].run(host, Params(params))
+    return dict(outcome) if outcome is not None else host.outcome()
 
 
 def crash_report(module: str, problem: Exception) -> Dict[str, Any]:

@@ -78,7 +78,7 @@ def spawn(argv: List[str], env: Dict[str, str], cwd: Optional[str], fds: List[in
 
     The pid is in `children` before an interruption can come. Raises OSError when the program cannot be executed.
     """
-    import _signal  # type: ignore[import-not-found]
+    import _signal
 
     report_out, report_in = os.pipe()
     before = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGUSR1,))

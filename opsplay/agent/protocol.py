@@ -89,10 +89,10 @@ class Decoder:
             yield kind, lane, number, payload
 
     def _collect(self, lane: int, number: int, payload: bytes) -> None:
-        parts = self._parts.setdefault((lane, number), [])
-        parts.append(payload)
-        if len(parts) * FRAME_LIMIT > MESSAGE_LIMIT:
-            raise FrameError("a message over the limit of %d bytes" % MESSAGE_LIMIT)
+        self._parts.setdefault((lane, number), []).append(payload)
+        # The limit is for all unfinished messages together: a host cannot fill the memory with many of them.
+        if sum(len(part) for parts in self._parts.values() for part in parts) > MESSAGE_LIMIT:
+            raise FrameError("unfinished messages over the limit of %d bytes" % MESSAGE_LIMIT)
 
     def _next(self) -> Optional[Tuple[int, int, int, bytes]]:
         if self._mark and not self._skip_noise():

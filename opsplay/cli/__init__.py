@@ -1,4 +1,4 @@
-"""The command line: the only code that exits, and that hands a console to a sink. Subcommands load when they are used."""
+"""The command line: the only code that exits, and that hands a console to a sink. Subcommands load when used."""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ def doc(module: str | None) -> None:
         return
     entry = catalog.find(module)
     if entry is None:
-        raise UsageError(f"there is no module '{module}'", hint=catalog.suggestion(module) or "opsplay doc lists them all")
+        raise UsageError(
+            f"there is no module '{module}'", hint=catalog.suggestion(module) or "opsplay doc lists them all"
+        )
     click.echo(page(entry))
 
 
@@ -44,5 +46,8 @@ def page(entry: object) -> str:
             facts.append(f"default {param.default!r}")
         if param.aliases:
             facts.append("also " + ", ".join(param.aliases))
-        lines += [f"  {click.style(shown, bold=True)}  {click.style('; '.join(facts), dim=True)}", f"      {param.help}"]
+        lines += [
+            f"  {click.style(shown, bold=True)}  {click.style('; '.join(facts), dim=True)}",
+            f"      {param.help}",
+        ]
     return "\n".join(lines)

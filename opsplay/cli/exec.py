@@ -24,7 +24,7 @@ from opsplay.cli.options import (
 @run_options
 @connection_options
 @click.pass_context
-def exec_(context: click.Context, pattern: str, module: str, arguments: str, **values: Any) -> None:
+def exec_(context: click.Context, /, pattern: str, module: str, arguments: str, **values: Any) -> None:
     """Run one module on the hosts that PATTERN names.
 
     \b

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.option("--list", "what", flag_value="list", help="Everything as JSON, in the form of ansible-inventory.")
 @click.option("--graph", "what", flag_value="graph", help="The tree of groups and hosts.")
 @click.option("--host", help="The variables of one host as JSON.")
-def inventory(inventories: tuple[str, ...], limit: str | None, extra: tuple[str, ...], what: str | None, host: str | None) -> None:
+def inventory(
+    inventories: tuple[str, ...], limit: str | None, extra: tuple[str, ...], what: str | None, host: str | None
+) -> None:
     """Show hosts, groups and variables as they are understood."""
     from opsplay.cli.load import load_inventory
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from jinja2.runtime import missing
-
 from opsplay import catalog
 from opsplay.language.parse import Parser
+from opsplay.templating.environment import missing
 from opsplay.templating.templar import Templar
 
 if TYPE_CHECKING:

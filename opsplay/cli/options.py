@@ -39,8 +39,12 @@ connection_options = stack(
     click.option("-u", "--user", help="Log in as this user, where the inventory names none."),
     click.option("-k", "--ask-pass", is_flag=True, help="Ask for the login password."),
     click.option("--private-key", "--key-file", metavar="FILE", help="The private key to log in with."),
-    click.option("-c", "--connection", default="ssh", show_default=True, help="ssh, openssh (the ssh program) or local."),
-    click.option("-T", "--timeout", default=10.0, show_default=True, metavar="SECONDS", help="How long a connection may take."),
+    click.option(
+        "-c", "--connection", default="ssh", show_default=True, help="ssh, openssh (the ssh program) or local."
+    ),
+    click.option(
+        "-T", "--timeout", default=10.0, show_default=True, metavar="SECONDS", help="How long a connection may take."
+    ),
     click.option("--ssh-common-args", default="", metavar="ARGS", help="Further arguments of ssh, as -o Option=value."),
     click.option("--accept-new-host-keys", is_flag=True, help="Trust unknown hosts, and remember their keys."),
     click.option("-b", "--become", is_flag=True, help="Become another user on the hosts."),
@@ -50,7 +54,7 @@ connection_options = stack(
 )
 
 run_options = stack(
-    click.option("-f", "--forks", default=50, show_default=True, type=click.IntRange(1, 5000), help="How many hosts at a time."),
+    click.option("-f", "--forks", default=50, show_default=True, type=click.IntRange(1, 5000), help="Hosts at a time."),
     click.option("-C", "--check", is_flag=True, help="Change nothing; say what would change."),
     click.option("-D", "--diff", is_flag=True, help="Show the differences of what changes."),
     click.option("-v", "--verbose", count=True, help="Say more; up to -vvv."),
@@ -109,7 +113,9 @@ def make_run_options(values: dict[str, Any], extra: dict[str, Any]) -> Any:
     if values["ask_become_pass"]:
         default = password or ""
         note = " [the SSH password]" if password else ""
-        become_password = click.prompt(f"Become password{note}", hide_input=True, err=True, default=default, show_default=False)
+        become_password = click.prompt(
+            f"Become password{note}", hide_input=True, err=True, default=default, show_default=False
+        )
     connection = ConnectionDefaults(
         user=values["user"],
         private_key=values["private_key"],

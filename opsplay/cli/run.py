@@ -41,7 +41,7 @@ choice_options = stack(
 @choice_options
 @connection_options
 @click.pass_context
-def run(context: click.Context, playbooks: tuple[str, ...], **values: Any) -> None:
+def run(context: click.Context, /, playbooks: tuple[str, ...], **values: Any) -> None:
     """Run PLAYBOOKS against the hosts of an inventory.
 
     \b

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from opsplay.errors import InventoryError, Location
@@ -16,12 +16,12 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def split(pattern: str) -> list[str]:
-    """The parts of a pattern: at commas, or at colons that are not within brackets or an IPv6 address."""
+    """The parts of a pattern: at commas, or at colons that are not within brackets, an IPv6 address, or (?:…)."""
     if "," in pattern:
         return [part for piece in pattern.split(",") for part in split(piece.strip()) if part]
-    if pattern.startswith("~") or pattern.count(":") > 1 and re.fullmatch(r"[0-9a-fA-F:.]+", pattern):
+    if pattern.count(":") > 1 and re.fullmatch(r"[&!]?[0-9a-fA-F:.]+", pattern):
         return [pattern]
-    return [part.strip() for part in re.split(r":(?![^\[]*\])", pattern) if part.strip()]
+    return [part.strip() for part in re.split(r"(?<!\?):(?![^\[]*\])", pattern) if part.strip()]
 
 
 def parts_of(pattern: str | Iterable[str]) -> list[str]:
@@ -31,7 +31,7 @@ def parts_of(pattern: str | Iterable[str]) -> list[str]:
 
 
 def select(pattern: str | Iterable[str], inventory: Inventory, at: Location | None = None) -> list[str]:
-    """The hosts that a pattern names, each once. Unknown names give nothing: see `unknown`."""
+    """The hosts that a pattern names, each once. Unknown names give nothing."""
     parts = parts_of(pattern)
     plain = [part for part in parts if part[0] not in "&!"]
     chosen: dict[str, None] = {}
@@ -103,7 +103,7 @@ def _match_whole(pattern: str, inventory: Inventory, at: Location | None) -> lis
     return []
 
 
-def _by_name(matches, inventory: Inventory) -> list[str]:  # type: ignore[no-untyped-def]
+def _by_name(matches: Callable[[str], bool], inventory: Inventory) -> list[str]:
     found: dict[str, None] = {}
     for group in inventory.groups:
         if matches(group):

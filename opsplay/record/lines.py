@@ -15,7 +15,7 @@ class JsonLines:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "events.jsonl"
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._file = open(descriptor, "w", encoding="ascii", buffering=1 << 16)
+        self._file = os.fdopen(descriptor, "w", encoding="ascii", buffering=1 << 16)
         self._lock = threading.Lock()
 
     def emit(self, event: Event) -> None:

@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2.runtime import missing
-
 from opsplay.agent.spec import to_bool
 from opsplay.errors import InventoryError
 from opsplay.inventory.model import check_name
 from opsplay.model import Play, Task
 from opsplay.session.bootstrap import Escalation
+from opsplay.templating.environment import missing
 from opsplay.transport.base import Target
 
 # Options of `ssh -o` that the SSH transport knows; others need the ssh program.
@@ -79,7 +78,9 @@ def target_of(host: str, lookup: Lookup, task: Task, play: Play, defaults: Conne
     return Target(
         name=host,
         address=address,
-        connection=str(first(lookup, "ansible_connection") or task.connection or play.connection or defaults.connection),
+        connection=str(
+            first(lookup, "ansible_connection") or task.connection or play.connection or defaults.connection
+        ),
         port=_port(port, host),
         user=_text(user) or options.pop("user", None) or defaults.user,
         password=_text(first(lookup, *LOGIN_PASSWORDS)) or defaults.password,
@@ -153,7 +154,9 @@ def ssh_options(text: str, host: str) -> tuple[dict[str, str], list[str]]:
     return found, rest
 
 
-def escalation_of(host: str, lookup: Lookup, task: Task, render: Callable[[Any], Any], defaults: ConnectionDefaults) -> Escalation | None:
+def escalation_of(
+    host: str, lookup: Lookup, task: Task, render: Callable[[Any], Any], defaults: ConnectionDefaults
+) -> Escalation | None:
     """Whom a task becomes, or None. Variables come before keywords, keywords before the command line."""
     enabled = first(lookup, "ansible_become")
     if enabled is None:

@@ -8,13 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2.runtime import missing
-
 from opsplay.documents.values import Template, place_of
 from opsplay.errors import LanguageError
 from opsplay.inventory.variables import load_variables
 from opsplay.model import Play
 from opsplay.run.variables import HostVarsView, Layers, OneHostView
+from opsplay.templating.environment import missing
 from opsplay.templating.lookups import make_lookups
 from opsplay.templating.templar import Templar
 

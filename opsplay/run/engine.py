@@ -242,11 +242,11 @@ def order(hosts: list[str], how: str) -> list[str]:
         import random
 
         return random.sample(hosts, len(hosts))
-    raise LanguageError(f"unknown order '{how}'", hint="use inventory, reverse_inventory, sorted, reverse_sorted or shuffle")
+    raise LanguageError(
+        f"unknown order '{how}'", hint="use inventory, reverse_inventory, sorted, reverse_sorted or shuffle"
+    )
 
 
 def new_run_id() -> str:
     """A name for a run that sorts by time."""
     return time.strftime("%Y%m%dT%H%M%S") + "-" + uuid.uuid4().hex[:6]
-
-

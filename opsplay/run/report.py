@@ -42,7 +42,9 @@ class Reporter:
             events.TaskStarted(host, position.order, self.text(name), task.module, place, handler=position.in_handlers)
         )
 
-    def item_of(self, host: str, position: Position, name: str, work: Work | None) -> Callable[[int, dict[str, Any]], None]:
+    def item_of(
+        self, host: str, position: Position, name: str, work: Work | None
+    ) -> Callable[[int, dict[str, Any]], None]:
         """A function that reports the items of a loop as they come in."""
 
         def report(index: int, raw: Mapping[str, Any]) -> None:
@@ -53,7 +55,9 @@ class Reporter:
             if raw.get("skipped"):
                 status = "skipped"
             label = "" if work.no_log else self.text(item.label)
-            data = self._visible({key: value for key, value in raw.items() if key not in ("diff", "_undo")}, work.no_log)
+            data = self._visible(
+                {key: value for key, value in raw.items() if key not in ("diff", "_undo")}, work.no_log
+            )
             diff = () if work.no_log else tuple(self._redactor.clean(list(raw.get("diff") or ())))
             self.emit(events.ItemFinished(host, position.order, self.text(name), status, label, data, diff))
 
@@ -95,5 +99,3 @@ class Reporter:
                 handler=position.in_handlers,
             )
         )
-
-

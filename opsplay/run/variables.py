@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2.runtime import missing
-
 from opsplay.errors import OpsplayError
 from opsplay.inventory.model import ALL, Inventory
 from opsplay.inventory.variables import InventoryVariables
+from opsplay.templating.environment import missing
 
 
 class NeedsResult(OpsplayError):

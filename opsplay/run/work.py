@@ -73,7 +73,9 @@ class Work:
 
     @property
     def goes_on_after_failure(self) -> bool:
-        never = self.task.failed_when is not None and all_constant(self.task.failed_when) and not all(self.task.failed_when)
+        never = (
+            self.task.failed_when is not None and all_constant(self.task.failed_when) and not all(self.task.failed_when)
+        )
         return self.ignore_errors or never
 
 
@@ -212,7 +214,7 @@ def _loop_values(context: PlayContext, host: str, task: Task, loop: Loop, layers
             return None
         raise
     if not isinstance(values, list):
-        hint = "give it a list" if not isinstance(values, dict) else "use loop: \"{{ … | dict2items }}\""
+        hint = "give it a list" if not isinstance(values, dict) else 'use loop: "{{ … | dict2items }}"'
         raise TemplateError(f"the loop's value is not a list but {type(values).__name__}", at=task.at, hint=hint)
     return values
 
@@ -240,14 +242,15 @@ def _loop_variables(loop: Loop, values: list[Any], index: int) -> dict[str, Any]
     return found
 
 
-def _item(
-    context: PlayContext, host: str, task: Task, entry: catalog.Entry, layers: Layers, check: bool
-) -> Item:
+def _item(context: PlayContext, host: str, task: Task, entry: catalog.Entry, layers: Layers, check: bool) -> Item:
     control = TaskControl(context, host, layers, task.at, check)
     for condition in task.when:
         if not control.templar.condition(condition, task.at):
             skipped = {"changed": False, "skipped": True, "skip_reason": "Conditional result was False"}
-            return Item(Answer({**skipped, "false_condition": condition if isinstance(condition, bool) else str(condition)}), layers)
+            return Item(
+                Answer({**skipped, "false_condition": condition if isinstance(condition, bool) else str(condition)}),
+                layers,
+            )
     try:
         return Item(_act(context, control, task, entry), layers)
     except ActionFailed as problem:
@@ -294,5 +297,3 @@ def _without_omitted(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_omitted(item) for item in value if item is not OMIT]
     return value
-
-

@@ -37,9 +37,10 @@ FIRST_STAGE = (
     "import _frozen_importlib_external as f;"
     'h=("%s %d.%d.%d %d %d"%((f.MAGIC_NUMBER.hex(),)+sys.version_info[:3]+(os.getpid(),os.getuid()))).encode();'
     'os.write(o,m+struct.pack(">BHII",16,0,1,len(h))+h);'
-    'exec("def r(n):\\n b=bytes()\\n while len(b)<n:\\n  d=os.read(i,n-len(b))\\n  if not d: os._exit(0)\\n  b+=d\\n return b");'
+    'exec("def r(n):\\n b=bytes()\\n while len(b)<n:\\n  d=os.read(i,n-len(b))\\n  if not d: os._exit(0)\\n'
+    '  b+=d\\n return b");'
     'k,p=marshal.loads(zlib.decompress(r(int.from_bytes(r(4),"big"))));'
-    "g={};exec(k,g);g[\"start\"](i,o,m,p)"
+    'g={};exec(k,g);g["start"](i,o,m,p)'
 )
 
 # `command -v` fails for an absolute path that is not there; printf writes an empty hello: no interpreter.
@@ -181,4 +182,6 @@ class Greeting:
         if self._become is not None:
             return BecomeFailed(f"{self._who()}: no answer within {HELLO_WITHIN:g} s")
         noise = json.dumps(self._decoder.noise[-200:].decode("utf-8", "replace"))
-        return ProtocolError(f"{self._host}: the agent did not answer within {HELLO_WITHIN:g} s; the shell said {noise}")
+        return ProtocolError(
+            f"{self._host}: the agent did not answer within {HELLO_WITHIN:g} s; the shell said {noise}"
+        )

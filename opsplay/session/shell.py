@@ -22,10 +22,12 @@ def run_raw(
     deadline: float | None,
     on_wait: Callable[[], None],
 ) -> dict[str, Any]:
-    """The command's result as Ansible's raw returns it. `deadline` is a monotonic time. Raises UnreachableError's kinds."""
+    """The command's result as Ansible's raw returns it; `deadline` is a monotonic time. Raises UnreachableError."""
     if become is not None:
         if become.password is not None:
-            raise BecomeFailed("raw cannot give a become password", hint="use command or shell, or sudo without password")
+            raise BecomeFailed(
+                "raw cannot give a become password", hint="use command or shell, or sudo without password"
+            )
         command = shlex.join(escalate(become, "", ["/bin/sh", "-c", command]))
     stream = connection.open(command)
     parts: list[bytes] = []
@@ -37,7 +39,14 @@ def run_raw(
             except TimeoutError:
                 on_wait()
                 if deadline is not None and time.monotonic() > deadline:
-                    return {"failed": True, "changed": True, "rc": -1, "msg": "the command timed out", "stdout": "", "stderr": ""}
+                    return {
+                        "failed": True,
+                        "changed": True,
+                        "rc": -1,
+                        "msg": "the command timed out",
+                        "stdout": "",
+                        "stderr": "",
+                    }
                 continue
             if not data:
                 break

@@ -7,9 +7,13 @@ tree, so that a traceback from a host names the same lines as the repository.
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
 
 # Imports that only annotations need.
 CONTROL_ONLY = ("__future__", "typing")
+# What stands in place of a whole statement.
+WHOLE = ("pass", "0")
 
 
 def strip(source: str) -> str:
@@ -30,7 +34,7 @@ def strip(source: str) -> str:
             if node.value is None:
                 cut(span(node)[0], span(node)[1], "pass")
             else:
-                cut(span(node.target)[1], span(node.value)[0], " = ")
+                cut(span(node.target)[1], span(node.annotation)[1])
         elif _is_for_checkers(node):
             cut(*span(node), "pass")
     return _apply(source, edits)
@@ -84,11 +88,16 @@ def _apply(source: str, edits: list[tuple[int, int, str]]) -> str:
     data = source.encode()
     for start, end, text in sorted(edits, reverse=True):
         lines = data[start:end].count(b"\n")
-        # Cut text keeps its line ends: behind a statement they are blank lines, within brackets they do no harm.
-        data = data[:start] + text.encode() + b"\n" * lines + data[end:]
+        # Cut text keeps its line ends: blank lines behind a whole statement, joined lines within one.
+        end_of_line = b"\n" if text in WHOLE else b"\\\n"
+        data = data[:start] + text.encode() + end_of_line * lines + data[end:]
     return _without_comments(data.decode())
 
 
 def _without_comments(source: str) -> str:
-    """Blank the lines that hold only a comment."""
-    return "".join("\n" if line.lstrip().startswith("#") else line for line in source.splitlines(keepends=True))
+    """Blank the lines that hold only a comment; what looks like one within a string stays."""
+    lines = source.splitlines(keepends=True)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and not token.line[: token.start[1]].strip():
+            lines[token.start[0] - 1] = "\n"
+    return "".join(lines)

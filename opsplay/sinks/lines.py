@@ -67,8 +67,9 @@ def task_lines(block: TaskBlock, verbosity: int) -> Iterator[Line]:
 
 def _is_quiet(event: TaskFinished, block: TaskBlock, verbosity: int) -> bool:
     """Whether a host's result needs no line of its own."""
-    told = event.diff or event.warnings or any(item.diff for item in block.items.get(event.host, ()))
-    return event.status in QUIET and not verbosity and not told and (event.module != "debug" or event.status == "skipped")
+    if event.status not in QUIET or verbosity or (event.module == "debug" and event.status != "skipped"):
+        return False
+    return not (event.diff or event.warnings or any(item.diff for item in block.items.get(event.host, ())))
 
 
 def _changed_items(event: TaskFinished, block: TaskBlock) -> str:
@@ -162,6 +163,9 @@ def diff_lines(difference: Mapping[str, Any], verbosity: int) -> Iterator[Line]:
     if difference.get("binary"):
         yield [(INDENT + f"{header}: {difference.get('size', 0)} bytes, not shown", "dim")]
         return
+    if max(before.count("\n"), after.count("\n")) <= 1 and "/" not in header.split(" ")[0]:
+        yield from _short_difference(before.strip(), after.strip())
+        return
     lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), header, header, lineterm="", n=3))
     limit = len(lines) if verbosity > 1 else DIFF_LINES
     for line in lines[:limit]:
@@ -169,6 +173,13 @@ def diff_lines(difference: Mapping[str, Any], verbosity: int) -> Iterator[Line]:
         yield [(INDENT + line, "bold" if line[:3] in ("+++", "---") else style)]
     if len(lines) > limit:
         yield [(INDENT + f"… {len(lines) - limit} more lines; -vv shows them", "dim")]
+
+
+def _short_difference(before: str, after: str) -> Iterator[Line]:
+    """A change of something that is no file, in a line or two."""
+    for sign, text, style in (("-", before, "red"), ("+", after, "green")):
+        if text:
+            yield [(f"{INDENT}{sign} {text}", style)]
 
 
 def _as_text(value: Any) -> str:

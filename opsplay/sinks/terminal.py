@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from opsplay import events
 from opsplay.sinks.lines import Line, play_line, recap_lines, task_lines
-from opsplay.sinks.ordering import Ordering, TaskBlock
+from opsplay.sinks.ordering import Order, Ordering, TaskBlock
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -20,6 +21,15 @@ SHOWN = 8
 REDRAWN = 8
 # A host is shown as at work after this many seconds: quick tasks would only flicker.
 PATIENCE = 0.3
+
+
+@dataclass
+class Work:
+    """A task under way on a host: since when (monotonic seconds), and what it says of its progress."""
+
+    task: str
+    since: float
+    note: str = ""
 
 
 class PlainPrinter:
@@ -58,7 +68,11 @@ class RichPrinter:
         from rich.live import Live
 
         self._live = Live(
-            get_renderable=render, console=self._console, refresh_per_second=REDRAWN, transient=True, redirect_stdout=False
+            get_renderable=render,
+            console=self._console,
+            refresh_per_second=REDRAWN,
+            transient=True,
+            redirect_stdout=False,
         )
         self._live.start()
 
@@ -83,7 +97,7 @@ class TerminalSink:
         self._verbosity = verbosity
         self._lock = threading.RLock()
         self._ordering = Ordering(())
-        self._at_work: dict[str, tuple[str, float, str]] = {}
+        self._at_work: dict[str, dict[Order, Work]] = {}
 
     @classmethod
     def for_stream(cls, stream: TextIO | None = None, verbosity: int = 0, color: bool | None = None) -> TerminalSink:
@@ -113,22 +127,32 @@ class TerminalSink:
         self._printer.print(play_line(event))
 
     def _on_task_started(self, event: events.TaskStarted) -> None:
-        self._at_work.setdefault(event.host, (event.task, time.monotonic(), ""))
+        self._at_work.setdefault(event.host, {})[event.order] = Work(event.task, time.monotonic())
 
     def _on_task_progress(self, event: events.TaskProgress) -> None:
-        task, since, _ = self._at_work.get(event.host, (event.task, time.monotonic(), ""))
-        share = f" {100 * event.done // event.total} %" if event.total else ""
-        self._at_work[event.host] = (task, since, event.text + share)
+        current = self._current(event.host)
+        if current is not None:
+            share = f" {100 * event.done // event.total} %" if event.total else ""
+            current.note = event.text + share
 
     def _on_task_retrying(self, event: events.TaskRetrying) -> None:
-        note = f"retry {event.attempt} of {event.retries}"
-        self._at_work[event.host] = (event.task, time.monotonic(), note)
+        current = self._current(event.host)
+        if current is not None:
+            current.note = f"retry {event.attempt} of {event.retries}"
+
+    def _current(self, host: str) -> Work | None:
+        """What a host works on: the first of the tasks that were sent to it."""
+        tasks = list(self._at_work.get(host, {}).values())
+        return tasks[0] if tasks else None
 
     def _on_item_finished(self, event: events.ItemFinished) -> None:
         self._ordering.add_item(event)
 
     def _on_task_finished(self, event: events.TaskFinished) -> None:
-        self._at_work.pop(event.host, None)
+        self._at_work.get(event.host, {}).pop(event.order, None)
+        following = self._current(event.host)
+        if following is not None:
+            following.since = time.monotonic()
         self._print_blocks(self._ordering.add(event))
 
     def _on_host_finished(self, event: events.HostFinished) -> None:
@@ -159,8 +183,9 @@ class TerminalSink:
         from rich.text import Text
 
         now = time.monotonic()
-        with self._lock:
-            busy = sorted((since, host, task, note) for host, (task, since, note) in self._at_work.items())
+        # Called with Rich's lock held, which printing takes while it holds ours: so this takes none.
+        current = [(host, self._current(host)) for host in list(self._at_work)]
+        busy = sorted((work.since, host, work.task, work.note) for host, work in current if work is not None)
         rows = [
             Text.assemble(("  ⋯ ", "dim"), (host, "bold"), f"  {task}", (f"  {note}" if note else "", "cyan"),
                           (f"  {now - since:.0f} s", "dim"), no_wrap=True, overflow="ellipsis")

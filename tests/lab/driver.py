@@ -56,7 +56,9 @@ class Driver:
     def environment(self) -> dict[str, str]:
         home = self.directory / "home"
         home.mkdir(exist_ok=True)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ANSIBLE_", "OPSPLAY_"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ANSIBLE_", "OPSPLAY_"))
+        }
         return {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT)}
 
     def command(self, *arguments: str) -> list[str]:
@@ -99,7 +101,9 @@ class Driver:
 
 def agents(host: LabHost) -> list[tuple[int, list[str]]]:
     """The agents, and what they started, that live on a host now."""
-    return [(pid, argv) for pid, argv in host.processes() if "-I" in argv and "-S" in argv or "opsplay" in " ".join(argv)]
+    return [
+        (pid, argv) for pid, argv in host.processes() if "-I" in argv and "-S" in argv or "opsplay" in " ".join(argv)
+    ]
 
 
 def leftovers(host: LabHost) -> list[str]:

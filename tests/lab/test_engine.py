@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import select
 import signal
+import subprocess
 import time
 
 import pytest
@@ -42,7 +46,14 @@ def test_a_wrong_or_missing_become_password_fails_the_task(driver: Driver, lab: 
 
 
 def test_login_by_password(driver: Driver, lab: Lab) -> None:
-    password = ["-e", "ansible_user=ops", "-e", f"ansible_password={lab.password}", "-e", "ansible_ssh_private_key_file="]
+    password = [
+        "-e",
+        "ansible_user=ops",
+        "-e",
+        f"ansible_password={lab.password}",
+        "-e",
+        "ansible_ssh_private_key_file=",
+    ]
     done = driver.run("- {hosts: web1, gather_facts: false, tasks: [{ping: }]}", *password)
     assert done.code == 0, done.out
     refused = driver.run("- {hosts: web1, gather_facts: false, tasks: [{ping: }]}", *password[:2], "-e",
@@ -96,8 +107,8 @@ HOSTILE = """
 def test_what_a_host_says_is_never_evaluated(driver: Driver, lab: Lab) -> None:
     canary = "{{ 7*7 }} {% if true %}yes{% endif %} {# c #} {{ lookup('env','HOME') }}"
     host = lab.hosts["web1"]
-    host.run(["sh", "-c", 'cat > /root/hostile; mkdir -p /etc/ansible/facts.d'], stdin=canary)
-    host.run(["sh", "-c", "cat > /etc/ansible/facts.d/hostile.fact"], stdin='{"value": "%s"}' % canary)
+    host.run(["sh", "-c", "cat > /root/hostile; mkdir -p /etc/ansible/facts.d"], stdin=canary)
+    host.run(["sh", "-c", "cat > /etc/ansible/facts.d/hostile.fact"], stdin=json.dumps({"value": canary}))
     done = driver.run(HOSTILE)
     assert done.code == 0, done.out
     results = done.results("web1")
@@ -125,7 +136,9 @@ def test_secrets_are_masked_wherever_they_would_be_shown(driver: Driver, lab: La
     secret = "correct-horse-battery"
     done = driver.run(playbook, "-vv", "--diff", "-e", f"ansible_become_password={secret}")
     assert done.code == 2, done.out
-    record = "".join(path.read_text() for path in driver.directory.glob("home/.local/state/opsplay/runs/*/events.jsonl"))
+    record = "".join(
+        path.read_text() for path in driver.directory.glob("home/.local/state/opsplay/runs/*/events.jsonl")
+    )
     for text in (done.out, done.err, record):
         assert secret not in text
         assert "canary-of-no-log" not in text.replace("hidden.stdout == 'canary-of-no-log'", "")
@@ -204,3 +217,39 @@ def test_no_python_is_said_with_the_remedy(driver: Driver) -> None:
                      "-e", "ansible_python_interpreter=/opt/none/python3")  # fmt: skip
     assert raw.code == 0, raw.out
     assert raw.results("web1")["raw"]["data"]["stdout"] == "hello\n"
+
+
+MANY = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: "a command that takes a while", command: sleep 0.5}
+    - {name: many, command: "true", loop: "{{ range(40) }}"}
+    - {name: files, copy: {content: "{{ item }}", dest: "/tmp/live-{{ item }}"}, loop: "{{ range(40) }}"}
+    - {name: again, command: sleep 0.5}
+"""
+
+
+def test_a_terminal_shows_who_is_at_work(driver: Driver) -> None:
+    shown = on_a_terminal(driver.command("run", "-i", str(driver.inventory), str(driver.write(MANY)), "--diff"), driver)
+    assert "⋯ " in shown and "a command that takes a while" in shown
+    assert "RECAP" in shown and "\x1b[" in shown
+
+
+def on_a_terminal(argv: list[str], driver: Driver, seconds: float = 60) -> str:
+    """What a command shows on a terminal of its own."""
+    main, side = os.openpty()
+    environment = {**driver.environment(), "TERM": "xterm-256color", "COLUMNS": "110", "LINES": "40"}
+    process = subprocess.Popen(argv, env=environment, stdin=side, stdout=side, stderr=side, start_new_session=True)
+    os.close(side)
+    parts = []
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit and select.select([main], [], [], limit - time.monotonic())[0]:
+        try:
+            parts.append(os.read(main, 1 << 16))
+        except OSError:  # the other side is closed
+            break
+    process.kill() if process.poll() is None and time.monotonic() >= limit else process.wait(10)
+    os.close(main)
+    assert process.wait(10) == 0, b"".join(parts).decode(errors="replace")[-3000:]
+    return b"".join(parts).decode(errors="replace")

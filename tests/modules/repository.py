@@ -50,7 +50,9 @@ def build(host: LabHost) -> None:
             f"Package: {deb.name}\nVersion: {deb.version}\nArchitecture: all\nMaintainer: Test <test@example.org>\n"
             f"Description: for tests\n{deb.fields}"
         )
-        script.append(f"mkdir -p {tree}/DEBIAN {tree}/etc; cat > {tree}/DEBIAN/control <<'E'\n{control}E")
+        # dpkg lets a package disappear when others have all of its paths: each has a file of its own.
+        script.append(f"mkdir -p {tree}/DEBIAN {tree}/etc {tree}/opt; echo x > {tree}/opt/{deb.name}")
+        script.append(f"cat > {tree}/DEBIAN/control <<'E'\n{control}E")
         script.append(f"cd {tree}/DEBIAN; printf '#!/bin/sh\\n%s\\n' '{deb.postinst}' > postinst; chmod 755 postinst")
         if deb.conffile:
             script.append(f"echo x > {tree}/etc/{deb.name}; echo /etc/{deb.name} > conffiles")

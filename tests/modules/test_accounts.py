@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from opsplay.lab import LabHost
 from opsplay.modules.accounts._changes import looks_hashed
 from tests.lab.remote_module import Call, run_calls
@@ -30,7 +31,8 @@ USERS = [
     Case(
         "is made with all there is",
         {
-            "name": "alice", "uid": 4711, "group": "red", "groups": ["blue"], "comment": "Alice A.", "shell": "/bin/bash",
+            "name": "alice", "uid": 4711, "group": "red", "groups": ["blue"], "comment": "Alice A.",
+            "shell": "/bin/bash",
             "home": "/srv/alice", "umask": "027", "password": HASH, "expires": 1893456000, "password_expire_max": 90,
             "password_expire_min": 1, "password_expire_warn": 10, "password_expire_account_disable": 30,
         },
@@ -45,14 +47,17 @@ USERS = [
     Case("a skeleton of its own", {"name": "alice", "skeleton": "/srv/skel"},
          CLEAN + "mkdir -p /srv/skel/sub; echo x > /srv/skel/sub/file",
          "ls -A /home/alice; stat -c %U /home/alice/sub/file", "sub\nalice"),
-    Case("joins a group that has its name", {"name": "alice", "group": "alice"}, CLEAN + "groupadd alice", "id -gn alice",
+    Case("joins a group that has its name", {"name": "alice", "group": "alice"}, CLEAN + "groupadd alice",
+         "id -gn alice",
          "alice"),
     Case("is there", {"name": "alice"}, ALICE, changed=False, result={"append": False, "comment": "Alice"}),
-    Case("groups are added", {"name": "alice", "groups": "blue", "append": True}, ALICE, "id -Gn alice", "alice red blue"),
+    Case("groups are added", {"name": "alice", "groups": "blue", "append": True}, ALICE, "id -Gn alice",
+         "alice red blue"),
     Case("groups are just these", {"name": "alice", "groups": "blue"}, ALICE, "id -Gn alice", "alice blue"),
     Case("no groups", {"name": "alice", "groups": ""}, ALICE, "id -Gn alice", "alice", result={"groups": ""}),
     Case("groups that it has", {"name": "alice", "groups": ["red", "alice"]}, ALICE, changed=False),
-    Case("a group by its number", {"name": "alice", "groups": ["1999"]}, ALICE + "groupmod -g 1999 blue", "id -Gn alice",
+    Case("a group by its number", {"name": "alice", "groups": ["1999"]}, ALICE + "groupmod -g 1999 blue",
+         "id -Gn alice",
          "alice blue"),
     Case("shell and comment", {"name": "alice", "shell": "/bin/bash", "comment": "A, B"}, ALICE,
          "getent passwd alice | cut -d: -f5,7", "A, B:/bin/bash"),
@@ -64,7 +69,8 @@ USERS = [
          "getent shadow alice | cut -d: -f2", OTHER),
     Case("the password is left", {"name": "alice", "password": OTHER, "update_password": "on_create"},
          ALICE + f"echo 'alice:{HASH}' | chpasswd -e", "getent shadow alice | cut -d: -f2", HASH, changed=False),
-    Case("the password is locked", {"name": "alice", "password_lock": True}, ALICE + f"echo 'alice:{HASH}' | chpasswd -e",
+    Case("the password is locked", {"name": "alice", "password_lock": True},
+         ALICE + f"echo 'alice:{HASH}' | chpasswd -e",
          "getent shadow alice | cut -d: -f2", "!" + HASH),
     Case("the password is unlocked", {"name": "alice", "password_lock": False},
          ALICE + f"echo 'alice:!{HASH}' | chpasswd -e", "getent shadow alice | cut -d: -f2", HASH),
@@ -72,12 +78,14 @@ USERS = [
          "getent shadow alice | cut -d: -f2", "!" + HASH),
     Case("a password that is none", {"name": "alice", "password": "*"}, ALICE + f"echo 'alice:{HASH}' | chpasswd -e",
          "getent shadow alice | cut -d: -f2", "*"),
-    Case("the account expires", {"name": "alice", "expires": 1422403387}, ALICE, "getent shadow alice | cut -d: -f8", "16463"),
+    Case("the account expires", {"name": "alice", "expires": 1422403387}, ALICE, "getent shadow alice | cut -d: -f8",
+         "16463"),
     Case("the account expires no more", {"name": "alice", "expires": -1}, ALICE + "chage -E 2015-01-28 alice",
          "getent shadow alice | cut -d: -f8", ""),
     Case("ages of the password", {"name": "alice", "password_expire_max": -1, "password_expire_warn": 3}, ALICE,
          "getent shadow alice | cut -d: -f5,6", ":3"),
-    Case("an unhashed password is doubted", {"name": "alice", "password": "secret"}, ALICE, warns="not look like a hash"),
+    Case("an unhashed password is doubted", {"name": "alice", "password": "secret"}, ALICE,
+         warns="not look like a hash"),
     Case("a key pair is made", {"name": "alice", "generate_ssh_key": True, "ssh_key_type": "ed25519",
                                 "ssh_key_comment": "of alice", "ssh_key_passphrase": "open sesame"}, ALICE,
          "ssh-keygen -y -P 'open sesame' -f /home/alice/.ssh/id_ed25519 | cut -d' ' -f1;"
@@ -93,12 +101,16 @@ USERS = [
 ]  # fmt: skip
 
 GROUPS = [
-    Case("is made", {"name": "red"}, CLEAN, "getent group red | cut -d: -f1", "red", result={"state": "present", "system": False}),
-    Case("is made with a number", {"name": "red", "gid": 4242}, CLEAN, "getent group red", "red:x:4242:", result={"gid": 4242}),
+    Case("is made", {"name": "red"}, CLEAN, "getent group red | cut -d: -f1", "red", result={"state": "present",
+         "system": False}),
+    Case("is made with a number", {"name": "red", "gid": 4242}, CLEAN, "getent group red", "red:x:4242:",
+         result={"gid": 4242}),
     Case("a system group", {"name": "red", "system": True}, CLEAN, "getent group red | grep -c ':[0-9]\\{3\\}:'", "1"),
-    Case("a number from a range", {"name": "red", "gid_min": 7000, "gid_max": 7009}, CLEAN, "getent group red", "red:x:7000:"),
+    Case("a number from a range", {"name": "red", "gid_min": 7000, "gid_max": 7009}, CLEAN, "getent group red",
+         "red:x:7000:"),
     Case("a number that is used", {"name": "red", "gid": 0, "non_unique": True}, CLEAN, "getent group red", "red:x:0:"),
-    Case("gets another number", {"name": "red", "gid": 4243}, CLEAN + "groupadd -g 4242 red", "getent group red", "red:x:4243:"),
+    Case("gets another number", {"name": "red", "gid": 4243}, CLEAN + "groupadd -g 4242 red", "getent group red",
+         "red:x:4243:"),
     Case("is there", {"name": "red", "gid": 4242}, CLEAN + "groupadd -g 4242 red", changed=False, result={"gid": 4242}),
     Case("is removed", {"name": "red", "state": "absent"}, CLEAN + "groupadd red", "getent group red", ""),
     Case("is gone already", {"name": "red", "state": "absent"}, CLEAN, changed=False),
@@ -143,7 +155,8 @@ def test_a_password_is_on_no_command_line(bookworm: LabHost) -> None:
     """Every program that the task starts is written down by a tracer of its own: PATH leads to wrappers."""
     bookworm.run(
         CLEAN + "rm -rf /run/traced; mkdir -p /run/traced; for tool in useradd usermod chpasswd chage; do "
-        'printf \'#!/bin/sh\\necho "$0 $*" >> /run/traced/log\\nexec /usr/sbin/%s "$@"\\n\' $tool > /usr/local/sbin/$tool;'
+        'printf \'#!/bin/sh\\necho "$0 $*" >> /run/traced/log\\nexec /usr/sbin/%s "$@"\\n\' $tool '
+        "> /usr/local/sbin/$tool;"
         "sed -i 's#sbin/chage#bin/chage#' /usr/local/sbin/$tool; chmod +x /usr/local/sbin/$tool; done"
     )
     try:
@@ -154,7 +167,7 @@ def test_a_password_is_on_no_command_line(bookworm: LabHost) -> None:
         results = run_calls(bookworm, calls)
         said = bookworm.run("cat /run/traced/log").stdout
     finally:
-        bookworm.run("rm -f /usr/local/sbin/useradd /usr/local/sbin/usermod /usr/local/sbin/chpasswd /usr/local/sbin/chage")
+        bookworm.run("cd /usr/local/sbin && rm -f useradd usermod chpasswd chage")
     assert [result["changed"] for result in results] == [True, True]
     assert "chpasswd -e" in said and "$6$" not in said
     assert HASH not in str(results) and OTHER not in str(results)

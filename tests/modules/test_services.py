@@ -9,17 +9,19 @@ from opsplay.modules.services._units import full_name, parse_show
 from tests.lab.remote_module import Call, run_calls
 from tests.modules.cases import Case, previews, prove
 
+_SLEEP = "[Service]\nExecStart=/bin/sleep 600\n"
+_INSTALL = "[Install]\nWantedBy=multi-user.target\n"
 _UNITS = {
-    "t-one.service": "[Service]\nExecStart=/bin/sleep 600\nExecReload=/bin/true\n[Install]\nWantedBy=multi-user.target\n",
-    "t-many@.service": "[Service]\nExecStart=/bin/sleep 60%i\n[Install]\nWantedBy=multi-user.target\n",
-    "t-static.service": "[Service]\nExecStart=/bin/sleep 600\n",
-    "t-also.service": "[Service]\nExecStart=/bin/sleep 600\n[Install]\nAlso=t-one.service\n",
-    "t-alias.service": "[Service]\nExecStart=/bin/sleep 600\n[Install]\nAlias=t-other.service\nWantedBy=multi-user.target\n",
+    "t-one.service": _SLEEP + "ExecReload=/bin/true\n" + _INSTALL,
+    "t-many@.service": _SLEEP.replace("600", "60%i") + _INSTALL,
+    "t-static.service": _SLEEP,
+    "t-also.service": _SLEEP + "[Install]\nAlso=t-one.service\n",
+    "t-alias.service": _SLEEP + _INSTALL + "Alias=t-other.service\n",
     "t-bad.service": "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo the disk is upside down; exit 3'\n",
     "t-dies.service": "[Service]\nType=simple\nRestart=always\nRestartSec=60\nExecStart=/bin/sh -c 'echo no; exit 4'\n",
     "t-tick.timer": "[Timer]\nOnCalendar=yearly\nUnit=t-static.service\n[Install]\nWantedBy=timers.target\n",
     "t-door.socket": "[Socket]\nListenStream=/run/t-door\n[Install]\nWantedBy=sockets.target\n",
-    "t-door.service": "[Service]\nExecStart=/bin/sleep 600\nStandardInput=socket\n",
+    "t-door.service": _SLEEP + "StandardInput=socket\n",
 }
 _NAMES = "t-one t-many@1 t-static t-also t-alias t-bad t-dies t-tick.timer t-door.socket t-door"
 _SCRIPT = """#!/bin/sh
@@ -41,7 +43,8 @@ esac
 FRESH = (
     f"systemctl -q unmask {_NAMES} 2>/dev/null; systemctl -q disable {_NAMES} 2>/dev/null; systemctl stop {_NAMES};"
     f"systemctl reset-failed {_NAMES} 2>/dev/null;"
-    + "".join(f"printf %s {text!r} | sed 's/\\\\n/\\n/g' > /etc/systemd/system/{name};" for name, text in _UNITS.items())
+    + "".join(f"printf %s {text!r} | sed 's/\\\\n/\\n/g' > /etc/systemd/system/{name};" for name,
+    text in _UNITS.items())
     + "systemctl daemon-reload;"
 )
 
@@ -59,7 +62,8 @@ CASES = [
     Case("is stopped and disabled", {"name": "t-one", "state": "stopped", "enabled": False},
          FRESH + "systemctl -q enable --now t-one", unit("t-one"), "inactive\ndisabled", result={"state": "stopped"}),
     Case("is stopped already", {"name": "t-one", "state": "stopped"}, FRESH, changed=False),
-    Case("is restarted", {"name": "t-one", "state": "restarted"}, FRESH, unit("t-one"), "active\ndisabled", repeats=True),
+    Case("is restarted", {"name": "t-one", "state": "restarted"}, FRESH, unit("t-one"), "active\ndisabled",
+         repeats=True),
     Case("is reloaded", {"name": "t-one", "state": "reloaded"}, FRESH + "systemctl start t-one", unit("t-one"),
          "active\ndisabled", repeats=True),
     Case("reloading starts it", {"name": "t-one", "state": "reloaded"}, FRESH, unit("t-one"), "active\ndisabled",
@@ -72,15 +76,18 @@ CASES = [
          "systemctl -q mask systemd-hostnamed", fails="set masked: false"),
     Case("the mask goes", {"name": "systemd-hostnamed", "masked": False}, "systemctl -q mask systemd-hostnamed",
          "systemctl is-enabled systemd-hostnamed", "static", module="services.systemd"),
-    Case("an instance of a template", {"name": "t-many@1", "state": "started", "enabled": True}, FRESH, unit("t-many@1"),
+    Case("an instance of a template", {"name": "t-many@1", "state": "started", "enabled": True}, FRESH,
+         unit("t-many@1"),
          "active\nenabled"),
     Case("a static unit cannot be disabled", {"name": "t-static", "enabled": False}, FRESH, changed=False,
          warns="no [Install] section"),
     Case("a static unit counts as enabled", {"name": "t-static", "enabled": True}, FRESH, changed=False),
-    Case("an indirect unit enables others", {"name": "t-also", "enabled": True}, FRESH, unit("t-one"), "inactive\nenabled"),
+    Case("an indirect unit enables others", {"name": "t-also", "enabled": True}, FRESH, unit("t-one"),
+         "inactive\nenabled"),
     Case("an indirect unit disables others", {"name": "t-also", "enabled": False}, FRESH + "systemctl -q enable t-also",
          unit("t-one"), "inactive\ndisabled"),
-    Case("an alias", {"name": "t-other", "state": "stopped"}, FRESH + "systemctl -q enable --now t-alias", unit("t-alias"),
+    Case("an alias", {"name": "t-other", "state": "stopped"}, FRESH + "systemctl -q enable --now t-alias",
+         unit("t-alias"),
          "inactive\nenabled"),
     Case("a timer", {"name": "t-tick.timer", "state": "started", "enabled": True}, FRESH, unit("t-tick.timer"),
          "active\nenabled", module="services.systemd"),
@@ -97,15 +104,17 @@ CASES = [
     Case("just units read again", {"daemon_reload": True}, changed=False, module="services.systemd"),
     Case("systemd executed again", {"daemon_reexec": True}, changed=False, module="services.systemd"),
     Case("for all users", {"name": "t-user", "enabled": True, "scope": "global"},
-         "printf '[Service]\\nExecStart=/bin/true\\n[Install]\\nWantedBy=default.target\\n' > /etc/systemd/user/t-user.service;"
-         "systemctl --global -q disable t-user", "systemctl --global is-enabled t-user", "enabled", module="services.systemd"),
+         "printf '[Service]\\nExecStart=/bin/true\\n[Install]\\nWantedBy=default.target\\n' > "
+         "/etc/systemd/user/t-user.service; systemctl --global -q disable t-user", "systemctl --global is-enabled t-user", "enabled",
+         module="services.systemd"),
     Case("a user without a manager", {"name": "t-user", "state": "started", "scope": "user"}, fails="enable-linger",
          module="services.systemd"),
     Case("without waiting", {"name": "t-one", "state": "started", "no_block": True}, FRESH, module="services.systemd"),
     Case("a driver that there is not", {"name": "t-one", "state": "started", "use": "runit"}, fails="not supported"),
 ]  # fmt: skip
 
-_OLD = f"cat > /etc/init.d/t-old <<'E'\n{_SCRIPT}E\nchmod +x /etc/init.d/t-old; rm -f /run/t-old*; update-rc.d t-old remove;"
+_OLD = f"cat > /etc/init.d/t-old <<'E'\n{_SCRIPT}E\nchmod +x /etc/init.d/t-old; rm -f /run/t-old*;"
+_OLD += "update-rc.d t-old remove;"
 SYSV = [
     Case("is started and enabled", {"name": "t-old", "state": "started", "enabled": True, "use": "sysvinit"}, _OLD,
          "ls /run/t-old /etc/rc2.d/S*t-old 2>/dev/null", "/etc/rc2.d/S01t-old\n/run/t-old"),
@@ -209,7 +218,8 @@ def test_what_systemctl_shows_is_understood() -> None:
 
 @pytest.mark.parametrize(
     ("name", "full"),
-    [("cron", "cron.service"), ("a.timer", "a.timer"), ("x@1.2", "x@1.2.service"), ("getty@tty1", "getty@tty1.service")],
+    [("cron", "cron.service"), ("a.timer", "a.timer"), ("x@1.2", "x@1.2.service"), ("getty@tty1",
+    "getty@tty1.service")],
 )
 def test_names_get_their_type(name: str, full: str) -> None:
     assert full_name(name) == full

@@ -93,7 +93,6 @@ def test_limits() -> None:
         decode([part] * (protocol.MESSAGE_LIMIT // protocol.FRAME_LIMIT + 1))
 
 
-@pytest.mark.xfail(strict=True, reason="the limit holds for each message, not for all that are unfinished")
 def test_parts_of_many_messages_cannot_fill_the_memory() -> None:
     """A host that begins ever more messages and ends none is refused, too."""
     decoder = protocol.Decoder(MARK)
