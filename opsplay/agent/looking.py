@@ -99,16 +99,14 @@ class Looking(Record):
 
     def digest(self, path: str, algorithm: str) -> str:
         """A file's hash in hexadecimal, read in chunks. Raises OSError."""
-        import hashlib
-
-        hasher = hashlib.new(algorithm)
+        hasher = files.new_hash(algorithm, os.stat(path).st_size if os.path.exists(path) else 0)
         node = self._node(self.real(path)) if self.check else None
         if node is not None and node.content is not None:
             hasher.update(node.content)
-            return hasher.hexdigest()
+            return str(hasher.hexdigest())
         for chunk in files.read_chunks(path):
             hasher.update(chunk)
-        return hasher.hexdigest()
+        return str(hasher.hexdigest())
 
     def query(self, argv: List[str], **options: Any) -> process.Completed:
         """Run a program that only looks; it runs in check mode too. Options as for `process.run`."""

@@ -57,8 +57,11 @@ class Compiler:
 
 
 def syntax_error(problem: jinja2.TemplateSyntaxError, at: Location) -> TemplateError:
+    """What does not parse, with its line: of the file itself, or of the text that begins at a place."""
     place = at
-    if problem.lineno and problem.lineno > 1 and at.file:
+    if at.file and not at.line:
+        place = Location(problem.filename or at.file, problem.lineno)
+    elif at.file and problem.lineno > 1:
         place = Location(at.file, at.line + problem.lineno - 1)
     return TemplateError(f"bad template: {problem.message}", at=place if place.file else None)
 

@@ -88,15 +88,28 @@ class LazyContext(Context):
         return missing
 
 
+class _Unfolded(CodeGenerator):
+    """Evaluates expressions when a template is rendered, not when it is compiled: chance and time are new each time."""
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> Any:
+        if not isinstance(node, nodes.TemplateData):
+            raise nodes.Impossible
+        return super()._output_child_to_const(node, frame, finalize)
+
+
+class _Typed(_Unfolded, NativeCodeGenerator):
+    """Constants keep their type too: Jinja would write them into the code as text."""
+
+
 class _Base(SandboxedEnvironment):
     """What both environments share."""
 
     context_class = LazyContext
+    code_generator_class: type[CodeGenerator] = _Unfolded
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            undefined=Undefined, extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"], cache_size=0, **options
-        )
+        extensions = ["jinja2.ext.do", "jinja2.ext.loopcontrols"]
+        super().__init__(undefined=Undefined, extensions=extensions, cache_size=0, optimized=False, **options)
         for known, ours in ((self.filters, FILTERS), (self.tests, TESTS)):
             known.update(ours)
             known.update({COLLECTION + name: function for name, function in known.items()})
@@ -115,19 +128,10 @@ class _Base(SandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
-class _TypedCodeGenerator(NativeCodeGenerator):
-    """Constants keep their type too: Jinja would write them into the code as text."""
-
-    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> Any:
-        if not isinstance(node, nodes.TemplateData):
-            raise nodes.Impossible
-        return super()._output_child_to_const(node, frame, finalize)
-
-
 class ExpressionEnvironment(_Base):
     """For values in playbooks: `"{{ ports }}"` gives the list itself."""
 
-    code_generator_class: type[CodeGenerator] = _TypedCodeGenerator
+    code_generator_class: type[CodeGenerator] = _Typed
     concat = staticmethod(join_native)
 
     def from_text(self, source: str) -> Template:

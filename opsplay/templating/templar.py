@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MappingView
 from typing import Any
 
 import jinja2
@@ -69,7 +69,7 @@ class Templar:
             raise _circle(source, at)
         try:
             context = compiled.new_context(self._globals)
-            return join_native(compiled.root_render_func(context))
+            return drawn(join_native(compiled.root_render_func(context)))
         except OpsplayError as problem:
             if problem.at is None and at.file and isinstance(problem, TemplateError):
                 problem.at = at
@@ -175,14 +175,16 @@ class Templar:
 
 
 def _place_in_file(problem: BaseException, at: Location) -> Location:
-    """The line of a template at which rendering failed: the deepest frame of compiled template code."""
-    line = 0
+    """The line of a template, or of one that it includes, at which rendering failed."""
+    place = at
     trace = problem.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename in ("<template>", "<unknown>"):
-            line = trace.tb_lineno
+        template = trace.tb_frame.f_globals.get("__jinja_template__")
+        if template is not None:
+            file = at.file if template.filename in (None, "<template>") else template.filename
+            place = Location(str(file), template.get_corresponding_lineno(trace.tb_lineno))
         trace = trace.tb_next
-    return Location(at.file, line) if line else at
+    return place
 
 
 def truth(value: Any) -> bool:
@@ -191,6 +193,11 @@ def truth(value: Any) -> bool:
         word = value.strip().lower()
         return word not in ("", "false", "no", "off", "0", "f", "n", "none")
     return bool(value)
+
+
+def drawn(value: Any) -> Any:
+    """What `map` and its kin give only once and only when asked, as a list."""
+    return list(value) if isinstance(value, (Iterator, MappingView, range)) else value
 
 
 def copied(value: Any) -> Any:
@@ -215,7 +222,7 @@ def undefined_message(value: jinja2.Undefined) -> str:
     """What is undefined, in words."""
     try:
         str(value)
-    except jinja2.UndefinedError as problem:
+    except jinja2.TemplateError as problem:
         return str(problem.message or problem)
     return "an undefined value"
 

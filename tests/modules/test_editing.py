@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from opsplay.modules.files._editing import plain_pattern
 from tests.modules.harness import Case, File, Link, play, run
 
 TEXT = "alpha=1\nbeta=2\nbeta=3\nomega\n"
@@ -139,3 +143,17 @@ def test_bytes_that_are_no_text_survive(tmp_path: Path) -> None:
     run("files.replace", {"path": str(tmp_path / "f"), "regexp": "one", "replace": "two"})
     run("files.lineinfile", {"path": str(tmp_path / "f"), "line": "three"})
     assert (tmp_path / "f").read_bytes() == b"\xff\xfe two\nthree\n"
+
+
+@settings(max_examples=2000)
+@given(
+    text=st.text(alphabet="ab.\\$^[x]\n", max_size=6),
+    line=st.binary(max_size=8).map(lambda data: bytes(b"ab.$^[x]\r"[byte % 9] for byte in data)),
+    end=st.sampled_from([b"", b"\n", b"\r\n"]),
+)
+def test_plain_patterns_find_what_regular_expressions_find(text: str, line: bytes, end: bytes) -> None:
+    plain = plain_pattern(text)
+    if plain is None:
+        return
+    expected = re.compile(text.encode()).search(line + end) is not None
+    assert bool(plain.search(line + end)) == expected

@@ -192,7 +192,7 @@ def test_a_preview_knows_units_that_earlier_tasks_would_bring(bookworm: LabHost)
             ("services.service", {"name": "nonesuch", "state": "started", "enabled": True}),
         ],
     )
-    assert [result["changed"] for result in results] == [False, True, True, False, True, True, True, True]
+    assert [result["changed"] for result in results] == [False, True, True, False, True, True, True, False]
     assert [bool(result.get("failed")) for result in results] == [True] + [False] * 7
     assert "taken to come with a package" in results[-1]["warnings"][0]
 

@@ -19,6 +19,9 @@ EDITING: Dict[str, Param] = dict(
 )
 PERMISSIONS_CHANGED = "ownership, perms or SE linux context changed"
 
+# What means more than itself in a regular expression.
+SPECIAL = frozenset("^$.*+?[](){}|")
+
 
 class Text:
     """A file that is edited: its real path, and its content, None when it is not there."""
@@ -92,3 +95,44 @@ def keep_ends(content: bytes) -> List[bytes]:
 def as_bytes(text: str) -> bytes:
     """Text as it stands in a file; bytes that are no UTF-8 survive the way through Python."""
     return text.encode("utf-8", "surrogateescape")
+
+
+class PlainPattern:
+    """A regular expression of ordinary characters, perhaps anchored: found without `re`, which takes 6 ms to import."""
+
+    __slots__ = ("text", "from_start", "to_end")
+
+    def __init__(self, text: bytes, from_start: bool, to_end: bool) -> None:
+        self.text = text
+        self.from_start = from_start
+        self.to_end = to_end
+
+    def search(self, line: bytes) -> bool:
+        """Whether one line, with or without its end, matches."""
+        if self.to_end:
+            body = line[:-1] if line.endswith(b"\n") else line
+            if self.from_start:
+                return self.text in (body, line)
+            return body.endswith(self.text) or line.endswith(self.text)
+        return line.startswith(self.text) if self.from_start else self.text in line
+
+
+def plain_pattern(pattern: str) -> Optional[PlainPattern]:
+    """The same pattern without `re`, or None when it says more than characters and anchors."""
+    from_start = pattern.startswith("^")
+    to_end = pattern.endswith("$") and not pattern.endswith("\\$")
+    body = pattern[1 if from_start else 0 : len(pattern) - 1 if to_end else len(pattern)]
+    text, escaped = [], False
+    for char in body:
+        if escaped:
+            if char.isalnum() or char == "_":
+                return None
+            text.append(char)
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif char in SPECIAL:
+            return None
+        else:
+            text.append(char)
+    return None if escaped else PlainPattern(as_bytes("".join(text)), from_start, to_end)

@@ -7,7 +7,16 @@ from typing import List as ListOf
 
 from opsplay.agent.host import Host
 from opsplay.agent.spec import Bool, Choice, Params, Str
-from opsplay.modules.files._editing import EDITING, as_bytes, compiled, keep_ends, open_text, placed_once, save
+from opsplay.modules.files._editing import (
+    EDITING,
+    as_bytes,
+    compiled,
+    keep_ends,
+    open_text,
+    placed_once,
+    plain_pattern,
+    save,
+)
 
 PARAMS = dict(
     EDITING,
@@ -90,7 +99,8 @@ def find(host: Host, params: Params, lines: ListOf[bytes]) -> Tuple[Optional[int
 def line_matcher(host: Host, params: Params) -> Any:
     """What tells whether a line is meant, by regexp or search_string; None when neither is given."""
     if params.regexp is not None:
-        return compiled(host, params.regexp, "regexp").search
+        plain = None if params.backrefs else plain_pattern(params.regexp)
+        return (plain or compiled(host, params.regexp, "regexp")).search
     if params.search_string is not None:
         text = as_bytes(params.search_string)
         return lambda line: text in line
@@ -121,7 +131,7 @@ def neighbour(host: Host, params: Params, lines: ListOf[bytes]) -> Optional[int]
     name = "insertafter" if params.insertafter is not None else "insertbefore"
     if params[name] in (None, "EOF"):
         return None
-    pattern = compiled(host, params[name], name)
+    pattern = plain_pattern(params[name]) or compiled(host, params[name], name)
     place = None
     for number, current in enumerate(lines):
         if pattern.search(current):

@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from opsplay.agent.host import Host
 from opsplay.agent.spec import Params, Str
-from opsplay.modules.files._editing import EDITING, open_text, save
+from opsplay.modules.files._editing import EDITING, open_text, plain_pattern, save
 
 PARAMS = dict(
     EDITING,
@@ -20,8 +20,6 @@ CHECK = "exact"
 
 
 def run(host: Host, params: Params) -> Dict[str, Any]:
-    import re
-
     text = open_text(host, params, False, "Path %s does not exist !")
     try:
         content = (text.content or b"").decode(params.encoding, "surrogateescape")
@@ -33,8 +31,8 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
             message = "Pattern for before/after params did not match the given file: %s" % section_pattern(params)
             return host.outcome(msg=message, rc=0)
         start, end = bounds
-        result, count = re.subn(params.regexp, params.replace, content[start:end], flags=re.MULTILINE)
-    except (re.error, IndexError) as problem:
+        result, count = substitute(params, content[start:end])
+    except (ValueError, IndexError) as problem:
         host.fail("regexp, replace, after or before is not a regular expression: %s" % problem)
     if not count or result == content[start:end]:
         return dict(save(host, params, text, None, ""), rc=0)
@@ -43,6 +41,20 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
     if host.backup_file:
         outcome["backup_file"] = host.backup_file
     return dict(outcome, rc=0)
+
+
+def substitute(params: Params, content: str) -> Tuple[str, int]:
+    """The content with what was found replaced, and how often. Raises ValueError or IndexError for bad expressions."""
+    plain = plain_pattern(params.regexp)
+    if plain is not None and plain.text and not (plain.from_start or plain.to_end) and "\\" not in params.replace:
+        text = plain.text.decode("utf-8", "surrogateescape")
+        return content.replace(text, params.replace), content.count(text)
+    import re
+
+    try:
+        return re.subn(params.regexp, params.replace, content, flags=re.MULTILINE)
+    except re.error as problem:
+        raise ValueError(str(problem))
 
 
 def section_pattern(params: Params) -> str:
@@ -56,10 +68,13 @@ def section_pattern(params: Params) -> str:
 
 def section(content: str, params: Params) -> Optional[Tuple[int, int]]:
     """Where the part begins and ends that may be changed; None when after and before do not match."""
-    import re
-
     pattern = section_pattern(params)
     if not pattern:
         return 0, len(content)
-    match = re.search(pattern, content, re.DOTALL)
+    import re
+
+    try:
+        match = re.search(pattern, content, re.DOTALL)
+    except re.error as problem:
+        raise ValueError(str(problem))
     return match.span("subsection") if match else None
