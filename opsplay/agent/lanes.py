@@ -9,6 +9,7 @@ import os
 from typing import Any, Tuple
 
 from opsplay.agent import protocol
+from opsplay.agent.outbox import write_all
 
 
 class Lane:
@@ -45,14 +46,10 @@ class Lane:
             os._exit(1)
 
     def write(self, kind: int, number: int, payload: bytes) -> None:
-        from opsplay.agent.loop import write_all
-
         write_all(self.in_fd, protocol.pack(kind, self.number, number, payload))
 
     def relay(self, out_fd: int, lock: Any) -> bool:
         """Pass on what the child said. Returns whether the child still lives."""
-        from opsplay.agent.loop import write_all
-
         data = os.read(self.out_fd, 1 << 18)
         if not data:
             self.close()

@@ -110,6 +110,7 @@ class Looking(Record):
 
     def query(self, argv: List[str], **options: Any) -> process.Completed:
         """Run a program that only looks; it runs in check mode too. Options as for `process.run`."""
+        self._agent.flush()
         return process.run([str(word) for word in argv], self.children, **options)
 
     def which(self, program: str) -> Optional[str]:

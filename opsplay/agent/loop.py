@@ -19,6 +19,7 @@ from typing import Any, Dict, List
 from opsplay.agent import protocol
 from opsplay.agent.host import Cancelled, Host, ModuleFailed
 from opsplay.agent.lanes import Lane
+from opsplay.agent.outbox import Outbox
 
 try:
     from _queue import SimpleQueue
@@ -58,14 +59,14 @@ class Agent:
         self.lanes = {}  # type: Dict[int, Lane]
         self.queue = SimpleQueue()  # type: Any
         self.blobs = SimpleQueue()  # type: Any
-        self.write_lock = _thread.allocate_lock()
+        self.outbox = Outbox(out_fd, mark, self.own_lane)
         self.running = None  # type: Any
         self.cancelled = set()  # type: Any
         self.broken_window = -1
         self.interruption = ""
         self.ending = False
         self.last_heard = time.monotonic()
-        self.last_beat = self.last_heard
+        self.last_beat = self.last_look = self.last_heard
         self.host = Host(self)
         self.main_thread = _thread.get_ident()
 
@@ -97,7 +98,7 @@ class Agent:
     def _perform(self, job: Job) -> None:
         if self.ending or job.number in self.cancelled or job.options["window"] == self.broken_window:
             self.cancelled.discard(job.number)
-            self.send(protocol.DROPPED, job.number, b"{}")
+            self.post(protocol.DROPPED, job.number, b"{}")
             return
         pending = []  # type: List[Any]
         flushed = time.monotonic()
@@ -117,12 +118,11 @@ class Agent:
 
     def _send_results(self, job: Job, pending: List[Any], last: bool) -> None:
         try:
-            payload = protocol.encode_json({"results": pending, "done": last})
-            self.send(protocol.RESULT, job.number, payload)
+            self.post(protocol.RESULT, job.number, protocol.encode_json({"results": pending, "done": last}))
         except protocol.FrameError as problem:
             failure = {"failed": True, "msg": "the result is too large to return: %s" % problem}
             small = [[index, failure] for index, _ in pending]
-            self.send(protocol.RESULT, job.number, protocol.encode_json({"results": small, "done": last}))
+            self.post(protocol.RESULT, job.number, protocol.encode_json({"results": small, "done": last}))
 
     def _run_item(self, job: Job, params: Dict[str, Any]) -> Dict[str, Any]:
         timeout = job.options.get("timeout") or 0
@@ -160,11 +160,20 @@ class Agent:
 
     # --- both threads ---
 
+    def post(self, kind: int, number: int, payload: bytes) -> None:
+        """Send a result; together with those of the tasks that wait, which follow at once unless they are slow.
+
+        Programs and blobs flush first, the reader does after a TICK.
+        """
+        self.outbox.post(kind, number, payload, more_follows=not self.queue.empty())
+
     def send(self, kind: int, number: int, payload: bytes) -> None:
-        """Write one message whole. A stream that is gone is the reader's to notice."""
-        data = protocol.pack(kind, self.own_lane, number, payload, self.mark)
-        with self.write_lock:
-            write_all(self.out_fd, data)
+        """Send one message now."""
+        self.outbox.send(kind, number, payload)
+
+    def flush(self) -> None:
+        """Write what waits to be sent."""
+        self.outbox.flush()
 
     # --- the reader's thread ---
 
@@ -189,7 +198,7 @@ class Agent:
                 for kind, lane, number, payload in decoder.feed(data):
                     self._dispatch(kind, lane, number, payload)
             for lane_number, child in list(self.lanes.items()):
-                if child.out_fd in ready and not child.relay(self.out_fd, self.write_lock):
+                if child.out_fd in ready and not child.relay(self.out_fd, self.outbox.lock):
                     del self.lanes[lane_number]
             self._watch_clock()
 
@@ -221,18 +230,17 @@ class Agent:
 
     def _watch_clock(self) -> None:
         now = time.monotonic()
+        if now - self.last_look >= TICK:
+            self.flush()
+        self.last_look = now
         running = self.running
         if running is not None and running.deadline and now > running.deadline:
             running.deadline = 0.0
             self._interrupt("timed out")
         if now - self.last_heard > self.settings["beat_dead"]:
             self.ending = True
-        if now - self.last_beat > self.settings["beat_every"] and self.write_lock.acquire(False):
-            try:
-                self.last_beat = now
-                write_all(self.out_fd, protocol.pack(protocol.BEAT, self.own_lane, 0, b"", self.mark))
-            finally:
-                self.write_lock.release()
+        if now - self.last_beat > self.settings["beat_every"] and self.outbox.beat():
+            self.last_beat = now
 
     def _interrupt(self, reason: str) -> None:
         self.interruption = reason
@@ -280,15 +288,3 @@ def crash_report(module: str, problem: Exception) -> Dict[str, Any]:
     else:
         message = "%s: %s" % (type(problem).__name__, problem)
     return {"failed": True, "msg": "%s: %s" % (module.rpartition(".")[2], message), "exception": text}
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write every byte. A closed stream is not an error here: the reader notices."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            select.select([], [fd], [], TICK)
-        except (BrokenPipeError, ConnectionError, OSError):
-            return

@@ -10,6 +10,8 @@ import select
 import time
 from typing import Any, Callable, Dict, List, Optional
 
+from opsplay.agent import spawn
+
 # Output beyond this many bytes a stream is counted but not kept.
 OUTPUT_KEPT = 16 << 20
 # After the program has ended, a daemon it left behind may hold its outputs open: wait for the rest until nothing came
@@ -73,60 +75,6 @@ class Stream:
         return True
 
 
-def spawn(argv: List[str], env: Dict[str, str], cwd: Optional[str], fds: List[int], children: Any) -> int:
-    """Fork and execute with `fds` as standard input, output and error, in a session of its own. Returns the pid.
-
-    The pid is in `children` before an interruption can come. Raises OSError when the program cannot be executed.
-    """
-    import _signal
-
-    report_out, report_in = os.pipe()
-    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGUSR1,))
-    try:
-        pid = os.fork()
-        if pid == 0:
-            _become(argv, env, cwd, fds, report_in, before)
-        children.add(pid)
-    finally:
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
-        os.close(report_in)
-    try:
-        failure = os.read(report_out, 16)
-    finally:
-        os.close(report_out)
-    if failure:
-        os.waitpid(pid, 0)
-        children.discard(pid)
-        code = int(failure)
-        raise OSError(code, os.strerror(code), cwd if cwd and not os.path.isdir(cwd) else argv[0])
-    return pid
-
-
-def _become(argv: List[str], env: Dict[str, str], cwd: Optional[str], fds: List[int], report: int, mask: Any) -> None:
-    """In the child: become the program, or report why not and end."""
-    try:
-        os.setsid()
-        for target, fd in enumerate(fds):
-            os.dup2(fd, target)
-        if cwd:
-            os.chdir(cwd)
-        reset_signals(mask)
-        os.execvpe(argv[0], argv, env)
-    except OSError as problem:
-        os.write(report, b"%d" % (problem.errno or 0))
-    finally:
-        os._exit(127)
-
-
-def reset_signals(mask: Any) -> None:
-    """Programs expect the default answer to signals; the agent ignores some, and Python ignores SIGPIPE."""
-    import _signal
-
-    for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGTERM, _signal.SIGPIPE, _signal.SIGUSR1):
-        _signal.signal(number, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-
-
 def run(
     argv: List[str],
     children: Any,
@@ -146,7 +94,7 @@ def run(
     out_out, out_in = os.pipe()
     err_out, err_in = os.pipe()
     try:
-        pid = spawn(argv, dict(os.environ, **(env or {})), cwd, [stdin_out, out_in, err_in], children)
+        pid = spawn.start(argv, dict(os.environ, **(env or {})), cwd, [stdin_out, out_in, err_in], children)
     except OSError as problem:
         for fd in (stdin_out, stdin_in, out_out, out_in, err_out, err_in):
             os.close(fd)

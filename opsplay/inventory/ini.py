@@ -43,7 +43,7 @@ def parse(text: str, file: str, inventory: Inventory) -> None:
             _host_line(line, section, at, inventory)
     for name, at in named.items():
         if name not in declared:
-            close = difflib.get_close_matches(name, sorted(declared), n=1)
+            close = difflib.get_close_matches(name, sorted(declared - {ALL, UNGROUPED}), n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"add a section [{name}]"
             raise InventoryError(f"there is no group '{name}'", at=at, hint=hint)
 

@@ -19,9 +19,22 @@ def split(pattern: str) -> list[str]:
     """The parts of a pattern: at commas, or at colons that are not within brackets, an IPv6 address, or (?:…)."""
     if "," in pattern:
         return [part for piece in pattern.split(",") for part in split(piece.strip()) if part]
-    if pattern.count(":") > 1 and re.fullmatch(r"[&!]?[0-9a-fA-F:.]+", pattern):
+    if _is_address(pattern.lstrip("&!")):
         return [pattern]
     return [part.strip() for part in re.split(r"(?<!\?):(?![^\[]*\])", pattern) if part.strip()]
+
+
+def _is_address(text: str) -> bool:
+    """Whether this is an IPv6 address, and so its colons no separators."""
+    if text.count(":") < 2 or not re.fullmatch(r"[0-9a-fA-F:.]+", text):
+        return False
+    from ipaddress import IPv6Address
+
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def parts_of(pattern: str | Iterable[str]) -> list[str]:

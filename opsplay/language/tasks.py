@@ -134,7 +134,8 @@ class TaskParser:
         self._errors += keywords.wrong(keys, entry, known, "a task", at)
         args, text = self._arguments(module, value, entry.get("args"), place)
         places = {**getattr(entry.get("args"), "key_at", {}), **getattr(value, "key_at", {})}
-        self._errors += check.arguments(module, args, text, places, place)
+        known_place = place_of(value, place) if isinstance(value, str) else place
+        self._errors += check.arguments(module, args, text, places, known_place)
         self._check_templates(entry, args, text, at)
         extended = inherited.extend({key: entry[key] for key in keys}, at, own_vars=True)
         return self._build(module.name, args, text, entry, extended, at)

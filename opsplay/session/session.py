@@ -63,6 +63,7 @@ class Session:
         self._shipped: set[str] = set(bundle.agent_modules(hello.magic))
         self._number = 0
         self._send_lock = threading.Lock()
+        self._outbox = bytearray()
         self._read_lock = threading.Lock()
         self._inbox: dict[int, deque[Reply]] = {}
         self._heard = time.monotonic()
@@ -89,19 +90,31 @@ class Session:
             raise
         session = cls(host, stream, command.mark, hello, blobs, beat)
         settings = {"lane": 0, "beat_every": beat.every, "beat_dead": beat.dead}
-        session._write(bundle.boot_payload(hello.magic, settings))
+        # The agent's code goes out with its first call.
+        session._outbox += bundle.boot_payload(hello.magic, settings)
         return session
 
     def call(self, call: Call, lane: int = 0) -> int:
-        """Send a call, with the modules it needs that this agent lacks. Returns its number."""
+        """Prepare a call, with the modules it needs that this agent lacks; returns its number.
+
+        Calls are sent together: by `flush`, by `receive`, or when many bytes wait. Raises ConnectionLost.
+        """
         with self._send_lock:
             self._number += 1
             number = self._number
-            frames = [self._missing_modules(call.module)]
             value = {"module": call.module, "items": [dict(item) for item in call.items], "options": dict(call.options)}
-            frames.append(protocol.pack_call(protocol.CALL, lane, number, value))
-        self._write(b"".join(frames))
+            self._outbox += self._missing_modules(call.module)
+            self._outbox += protocol.pack_call(protocol.CALL, lane, number, value)
+        if len(self._outbox) > protocol.CHUNK:
+            self.flush()
         return number
+
+    def flush(self) -> None:
+        """Send the calls that wait. Raises ConnectionLost."""
+        with self._send_lock:
+            data = bytes(self._outbox)
+            self._outbox.clear()
+        self._write(data)
 
     def _missing_modules(self, module: str) -> bytes:
         missing = bundle.missing(module, self.hello.magic, self._shipped)
@@ -116,6 +129,8 @@ class Session:
         `on_wait` is called about once a second while nothing comes, and may raise.
         """
         inbox = self._inbox.setdefault(lane, deque())
+        if self._outbox:
+            self.flush()
         while not inbox:
             if self.broken is not None:
                 raise self.broken

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import fcntl
-import fnmatch
+import functools
 import hashlib
 import hmac
 import os
+import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,9 +86,13 @@ class KnownHosts:
         """Accept a key for a host, in the file and here."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         line = f"{name} {kind} {base64.b64encode(key).decode()}\n"
-        with open(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a") as file:
+        with open(os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(line)
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 1))
+            whole = file.read(1) in (b"", b"\n")
+            file.write(b"" if whole else b"\n")
+            file.write(line.encode())
         self._plain.setdefault(name.lower(), []).append((kind, key))
 
 
@@ -96,11 +101,17 @@ def matches(name: str, patterns: list[str]) -> bool:
     wanted = False
     for pattern in patterns:
         negated = pattern.startswith("!")
-        if fnmatch.fnmatchcase(name, pattern.lstrip("!").lower()):
+        if _regex(pattern.removeprefix("!").lower()).fullmatch(name):
             if negated:
                 return False
             wanted = True
     return wanted
+
+
+@functools.cache
+def _regex(pattern: str) -> re.Pattern[str]:
+    """A pattern of ssh: * and ? are its only signs, brackets stand for themselves."""
+    return re.compile("".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern), re.DOTALL)
 
 
 _loaded: dict[Path, KnownHosts] = {}

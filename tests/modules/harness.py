@@ -30,6 +30,8 @@ class StubAgent:
         self.blobs = self
         self._waiting: list[bytes] = []
 
+    def flush(self) -> None: ...
+
     def send(self, kind: int, number: int, payload: bytes) -> None:
         self.sent.append((kind, number, payload))
         if kind == 19:  # NEED

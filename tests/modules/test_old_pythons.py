@@ -26,7 +26,10 @@ from opsplay.agent.host import Host
 from opsplay.modules.files import copy, lineinfile
 from opsplay.modules.commands import command
 from opsplay.modules.system import setup
-host = Host(None)
+class Agent:
+    def flush(self):
+        pass
+host = Host(Agent())
 facts = setup.run(host, spec.validate(setup.PARAMS, {}))["ansible_facts"]
 assert facts["ansible_python_version"] == "%d.%d.%d" % sys.version_info[:3]
 path = sys.argv[2]

@@ -76,7 +76,7 @@ def test_free_form(text: str, named: dict[str, str], command: str) -> None:
         ("a=1\nb=2", {"a": "1", "b": "2"}, ""),
         ("a = b", {}, "a = b"),
         ('msg={{ {"a": 1} }}', {"msg": '{{ {"a": 1} }}'}, ""),
-        ("x={% if a %}b c{% endif %}", {"x": "{% if a %}b c{% endif %}"}, ""),
+        ("x={% if a %}b c{% endif %}", {"x": "{% if a %}b"}, "c{% endif %}"),
         ('name="" state=', {"name": "", "state": ""}, ""),
         ("word name=x", {"name": "x"}, "word"),
         ("path=~/x mode=0644", {"path": "~/x", "mode": "0644"}, ""),
