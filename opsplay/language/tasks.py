@@ -22,6 +22,8 @@ NOT_YET = ("include_tasks", "include_role", "import_role", "include_vars", "add_
 SECTIONS = ("block", "rescue", "always")
 DEEPEST = 20
 
+QUOTE = 'quote a value that holds blanks, as in msg="two words"'
+
 
 class Catalog(Protocol):
     """All modules by name."""
@@ -200,7 +202,7 @@ class TaskParser:
         if rest and not named and value.strip().startswith("{{"):
             raise LanguageError(f"{module.name}: parameters cannot come from one template", at=place)
         if rest:
-            raise LanguageError(f"{module.name} takes no free text: {rest!r}", at=place)
+            raise LanguageError(f"{module.name} takes no free text: {rest!r}", at=place, hint=QUOTE)
         return {**args, **named}, None
 
     def _build(

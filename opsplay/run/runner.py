@@ -356,6 +356,8 @@ class HostRunner:
         reason = ""
         if status.is_failure and counted is None:
             reason = f"{flight.name}: {result.data.get('msg') or 'failed'}"
+        if flight.task.module == "meta" and not status.is_failure:
+            return
         changed = bool(result.data.get("changed"))
         self.play.context.run.tallies.count(self.host, counted or status, changed, reason)
 

@@ -16,6 +16,7 @@ from opsplay.run.connection import escalation_of, target_of
 from opsplay.run.variables import Layers, NeedsResult
 from opsplay.session.blobs import BlobStore
 from opsplay.session.bootstrap import Escalation
+from opsplay.templating.loops import expand_with
 from opsplay.templating.templar import OMIT, Templar
 from opsplay.transport.base import Target
 
@@ -213,6 +214,8 @@ def _loop_values(context: PlayContext, host: str, task: Task, loop: Loop, layers
         if not _holds(templar, task):
             return None
         raise
+    if loop.lookup is not None:
+        return expand_with(loop.lookup, values, context.folder)
     if not isinstance(values, list):
         hint = "give it a list" if not isinstance(values, dict) else 'use loop: "{{ … | dict2items }}"'
         raise TemplateError(f"the loop's value is not a list but {type(values).__name__}", at=task.at, hint=hint)

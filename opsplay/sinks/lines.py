@@ -98,7 +98,9 @@ def _host_lines(event: TaskFinished, items: list[ItemFinished], verbosity: int) 
     for text in rest:
         yield [(INDENT + text, "")]
     for item in items:
-        if item.status not in ("ok", "skipped") or verbosity:
+        if event.module == "debug" and item.status == "ok":
+            yield [(INDENT + debug_text(item.data), "")]
+        elif item.status not in ("ok", "skipped") or verbosity:
             yield from _item_lines(item)
     yield from _detail_lines(event, verbosity)
     for difference in event.diff:
@@ -116,7 +118,7 @@ def _item_lines(item: ItemFinished) -> Iterator[Line]:
 
 
 def _message(event: TaskFinished) -> str:
-    if event.module == "debug":
+    if event.module == "debug" and not event.items:
         return debug_text(event.data)
     if event.status in ("failed", "unreachable", "ignored", "unknown"):
         return str(event.data.get("censored") or event.data.get("msg") or "failed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import subprocess
 
 from opsplay.errors import ConnectionFailed, ConnectionLost
@@ -78,7 +79,8 @@ class PipeStream:
         try:
             self._process.wait(END_WAIT)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            # The process leads a group of its own: what it has started ends with it.
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:

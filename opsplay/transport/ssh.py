@@ -18,6 +18,8 @@ from opsplay.transport.base import Stream, Tail, Target
 
 # While waiting for output, standard error is drained this often (s): it shares the channel's window.
 DRAIN_EVERY = 1.0
+# After some was there, more of it may be held back.
+DRAIN_AGAIN = 0.01
 USER_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts",)
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -112,23 +114,27 @@ class ChannelStream:
             raise ConnectionLost(f"{self._name}: the connection was lost") from problem
 
     def receive(self, timeout: float) -> bytes:
-        waited = 0.0
+        waited, pause = 0.0, DRAIN_EVERY
         while True:
-            step = min(DRAIN_EVERY, timeout - waited)
+            step = min(pause, timeout - waited)
             self._channel.settimeout(max(step, 0.001))
             try:
                 return self._channel.recv(1 << 18)
             except TimeoutError:
-                self._drain()
+                pause = DRAIN_AGAIN if self._drain() else DRAIN_EVERY
                 waited += step
                 if waited >= timeout:
                     raise TimeoutError from None
             except (OSError, EOFError, paramiko.SSHException) as problem:
                 raise ConnectionLost(f"{self._name}: the connection was lost") from problem
 
-    def _drain(self) -> None:
+    def _drain(self) -> bool:
+        """Take what is on standard error; whether there was something."""
+        found = False
         while self._channel.recv_stderr_ready():
-            self._errors.add(self._channel.recv_stderr(1 << 16))
+            self._errors.add(self._channel.recv_stderr(1 << 18))
+            found = True
+        return found
 
     def errors(self) -> str:
         self._drain()
@@ -251,8 +257,9 @@ def _expect_host_key(connection: fabric.Connection, target: Target) -> None:
     files = _known_files(target)
     name = known_hosts.entry_name(connection.host, connection.port)
     expected = connection.client.get_host_keys()
+    revoked = set().union(*(file.revoked for file in files))
     if target.host_key_checking != "no":
-        for kind, key in (entry for file in files for entry in file.lookup(name)):
+        for kind, key in (entry for file in files for entry in file.lookup(name) if entry[1] not in revoked):
             try:
                 expected.add(name, kind, paramiko.PKey.from_type_string(kind, key))
             except (paramiko.SSHException, ValueError):

@@ -253,3 +253,43 @@ def on_a_terminal(argv: list[str], driver: Driver, seconds: float = 60) -> str:
     os.close(main)
     assert process.wait(10) == 0, b"".join(parts).decode(errors="replace")[-3000:]
     return b"".join(parts).decode(errors="replace")
+
+
+LANGUAGE = """
+- hosts: all
+  serial: [1, "100%"]
+  gather_facts: false
+  vars: {x: 3}
+  tasks:
+    - {name: items, debug: {msg: "{{ item }}"}, with_items: [a, [b, c]], register: items}
+    - name: retry
+      shell: "echo x >> /tmp/tries; test $(wc -l < /tmp/tries) -ge 3"
+      register: tried
+      until: tried.rc == 0
+      retries: 5
+      delay: 0.1
+    - {name: clean, file: {path: /tmp/tries, state: absent}}
+    - {name: tries, assert: {that: [tried.attempts == 3, "items.results | map(attribute='item') | list == ['a','b','c']"]}}
+    - {name: ignored, command: "false", ignore_errors: true}
+    - {name: new connection, meta: reset_connection}
+    - name: outer
+      block:
+        - {name: fails on one, fail: {msg: "no"}, when: inventory_hostname == 'web1'}
+        - {name: not on that one, debug: {msg: here}}
+      always:
+        - {name: always, debug: {msg: always}}
+      when: x == 3
+    - {name: ends, meta: end_host, when: inventory_hostname == 'db1'}
+    - {name: last, debug: {msg: last}}
+"""
+
+
+def test_batches_loops_retries_blocks_and_meta(driver: Driver) -> None:
+    done = driver.run(LANGUAGE)
+    assert done.code == 2, done.out
+    batches = [event["hosts"] for event in done.events if event["event"] == "play_started"]
+    assert [len(batch) for batch in batches] == [1, 2]
+    assert "last" not in done.results("db1") and "last" in done.results("web2")
+    failed = done.results("web1")
+    assert "not on that one" not in failed and failed["always"]["status"] == "ok" and "last" not in failed
+    assert done.recap("web2")["ignored"] == 1 and done.recap("web2")["skipped"] == 1
