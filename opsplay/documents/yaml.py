@@ -62,7 +62,7 @@ class _Constructor(yaml.constructor.SafeConstructor):
         except (ValueError, yaml.YAMLError) as problem:
             raise DocumentError(f"not a value: {problem}", at=self.place(node)) from problem
 
-    def _sequence(self, node: yaml.SequenceNode) -> Sequence:
+    def _sequence(self, node: yaml.Node) -> Sequence:
         found = Sequence(self.place(node))
         for item in node.value:
             found.append(self.build(item))

@@ -10,7 +10,7 @@ RANGE = re.compile(r"\[(\w*):(\w+)(?::(\d+))?\]")
 
 
 def expand(pattern: str, at: Location | None = None) -> list[str]:
-    """Every name that a pattern stands for; ends are included, leading zeros kept, [:3] begins at 0. Raises InventoryError."""
+    """Every name that a pattern stands for: ends included, leading zeros kept, [:3] from 0. Raises InventoryError."""
     found = RANGE.search(pattern)
     if not found:
         return [pattern]

@@ -69,7 +69,8 @@ def is_chosen(tags: frozenset[str], wanted: frozenset[str], skipped: frozenset[s
     run = not wanted or wanted == {"all"}
     if wanted:
         run = ALWAYS in tags or bool(tags & wanted)
-        run = run or ("all" in wanted and NEVER not in tags) or ("tagged" in wanted and bool(tags) and NEVER not in tags)
+        wide = "all" in wanted or ("tagged" in wanted and bool(tags))
+        run = run or (wide and NEVER not in tags)
         run = run or ("untagged" in wanted and not tags)
     elif NEVER in tags:
         run = False

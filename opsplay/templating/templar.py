@@ -197,7 +197,10 @@ def truth(value: Any) -> bool:
 
 def drawn(value: Any) -> Any:
     """What `map` and its kin give only once and only when asked, as a list."""
-    return list(value) if isinstance(value, (Iterator, MappingView, range)) else value
+    if isinstance(value, (Iterator, MappingView, range)):
+        pieces: Any = value
+        return list(pieces)
+    return value
 
 
 def copied(value: Any) -> Any:

@@ -80,7 +80,8 @@ class PipeStream:
             self._process.wait(END_WAIT)
         except subprocess.TimeoutExpired:
             # The process leads a group of its own: what it has started ends with it.
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:

@@ -269,7 +269,9 @@ LANGUAGE = """
       retries: 5
       delay: 0.1
     - {name: clean, file: {path: /tmp/tries, state: absent}}
-    - {name: tries, assert: {that: [tried.attempts == 3, "items.results | map(attribute='item') | list == ['a','b','c']"]}}
+    - name: tries
+      assert:
+        that: [tried.attempts == 3, "items.results | map(attribute='item') | list == ['a', 'b', 'c']"]
     - {name: ignored, command: "false", ignore_errors: true}
     - {name: new connection, meta: reset_connection}
     - name: outer

@@ -202,7 +202,7 @@ def test_hosts_that_fail_at_different_tasks_meet_at_the_same_places(
     first, second = Reducer(handlers, notified), Reducer(handlers, notified[offset:] + notified[:offset])
     first.run(program)
     second.run(program)
-    named = [dict(zip(run.done, [order for order in run.orders], strict=False)) for run in (first, second) if not flushes(run)]
+    named = [dict(zip(run.done, list(run.orders), strict=False)) for run in (first, second) if not flushes(run)]
     if len(named) == 2:
         shared = named[0].keys() & named[1].keys()
         assert all(named[0][name] == named[1][name] for name in shared)

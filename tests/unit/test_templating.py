@@ -269,7 +269,7 @@ def test_files_are_text_with_their_own_rules() -> None:
 
 def test_a_template_cannot_change_what_others_see() -> None:
     shared = {"l": [1], "d": {"x": [1]}}
-    values = {name: value for name, value in shared.items()}
+    values = dict(shared.items())
     assert Templar(lambda name: values.get(name, missing)).render(Template("{{ l.append(2) or l }}")) == [1, 2]
     assert Templar(lambda name: values.get(name, missing)).render(Template("{{ d.x.append(2) or d }}")) == {"x": [1, 2]}
     assert shared == {"l": [1], "d": {"x": [1]}}
