@@ -6,25 +6,23 @@ import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opsplay.documents.values import Template, place_of
 from opsplay.errors import LanguageError
 from opsplay.inventory.variables import load_variables
 from opsplay.model import Play
+from opsplay.run.services import Services
 from opsplay.run.variables import HostVarsView, Layers, OneHostView
 from opsplay.templating.environment import missing
 from opsplay.templating.lookups import make_lookups
 from opsplay.templating.templar import Templar
 
-if TYPE_CHECKING:
-    from opsplay.run.engine import Run
-
 
 class PlayContext:
     """A play and the run that it belongs to."""
 
-    def __init__(self, run: Run, play: Play, folder: str) -> None:
+    def __init__(self, run: Services, play: Play, folder: str) -> None:
         self.run = run
         self.play = play
         self.folder = folder

@@ -140,7 +140,7 @@ class Run:
         for number, batch in enumerate(parts, 1):
             self.variables.special.update(self._play_names(play, folder, all_hosts, batch))
             self.reporter.emit(events.PlayStarted(play.title, tuple(batch), number, len(parts)))
-            batch_run = PlayRun(self, context, program, batch)
+            batch_run = PlayRun(self, self.reporter, context, program, batch)
             batch_run.work_through()
             self._failed |= batch_run.failed
             if batch_run.ends_play or set(batch) <= batch_run.failed:

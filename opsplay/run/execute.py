@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opsplay.actions.base import Answer, RawCommand, Remote
+from opsplay.run.context import PlayContext
 from opsplay.run.judge import ItemResult, is_settled, judge, status_of
 from opsplay.run.work import Item, Work, prepare
 from opsplay.session.session import Call, Session
-
-if TYPE_CHECKING:
-    from opsplay.run.context import PlayContext
 
 OnItem = Callable[[int, dict[str, Any]], None]
 OnRetry = Callable[[int, int], None]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opsplay.errors import TemplateError
 from opsplay.model import Status
+from opsplay.run.context import PlayContext
 from opsplay.run.work import Item, Work
-
-if TYPE_CHECKING:
-    from opsplay.run.context import PlayContext
 
 # What travels with a result but is not part of it.
 APART = ("diff", "warnings", "_undo", "deprecations")

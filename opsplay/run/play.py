@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from opsplay.model import Block, Task
 from opsplay.run.context import PlayContext
@@ -12,10 +11,8 @@ from opsplay.run.fences import Gate, is_fence, orders_of_fences, template_text
 from opsplay.run.position import start
 from opsplay.run.report import Reporter
 from opsplay.run.runner import HostRunner
+from opsplay.run.services import Services
 from opsplay.run.variables import Layers
-
-if TYPE_CHECKING:
-    from opsplay.run.engine import Run
 
 Program = tuple[Task | Block, ...]
 
@@ -23,13 +20,15 @@ Program = tuple[Task | Block, ...]
 class PlayRun:
     """A play on one batch of hosts."""
 
-    def __init__(self, run: Run, context: PlayContext, program: Program, hosts: list[str]) -> None:
+    def __init__(
+        self, run: Services, reporter: Reporter, context: PlayContext, program: Program, hosts: list[str]
+    ) -> None:
         self.run = run
         self.context = context
         self.program = program
         self.hosts = hosts
         self.handlers = [handler.task for handler in context.play.handlers]
-        self.reporter: Reporter = run.reporter
+        self.reporter = reporter
         self.failed: set[str] = set()
         self.is_stopped = False
         self.ends_play = False

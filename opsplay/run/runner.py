@@ -7,25 +7,55 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from opsplay import catalog
 from opsplay.actions.base import Answer
 from opsplay.errors import BecomeFailed, OpsplayError, UnreachableError
 from opsplay.events import HostFinished
-from opsplay.model import Status, Task
+from opsplay.model import Block, Status, Task
 from opsplay.run import position as places
+from opsplay.run.context import PlayContext
 from opsplay.run.execute import Executor, Sent
+from opsplay.run.fences import Gate
 from opsplay.run.judge import ItemResult, combine, judge
 from opsplay.run.position import Order, Position
-from opsplay.run.variables import NeedsResult
+from opsplay.run.report import Reporter
+from opsplay.run.variables import Layers, NeedsResult
 from opsplay.run.work import Work, prepare, returns_facts
-
-if TYPE_CHECKING:
-    from opsplay.run.play import PlayRun
 
 # Calls that may be under way on one host: enough to hide the way there and back, few enough to stop soon.
 WINDOW = 32
+
+
+class Batch(Protocol):
+    """What a host's way needs of its play's batch."""
+
+    context: PlayContext
+    program: tuple[Task | Block, ...]
+    handlers: list[Task]
+    gate: Gate
+    reporter: Reporter
+    is_stopped: bool
+
+    @property
+    def forces_handlers(self) -> bool:
+        """Whether notified handlers run even where a task failed."""
+
+    def handlers_named(self, name: str, host: str, task: Task) -> list[int]:
+        """The handlers that a notification reaches, by number."""
+
+    def layers_of(self, task: Task) -> Layers:
+        """The variables that hold for a task, but for a loop's."""
+
+    def host_failed(self, host: str) -> None:
+        """A host failed or is unreachable."""
+
+    def host_is_over(self, host: str) -> None:
+        """A host has nothing more to do."""
+
+    def stop(self, whole_play: bool) -> None:
+        """No host starts another task."""
 
 
 @dataclass
@@ -48,7 +78,7 @@ class Flight:
 class HostRunner:
     """Advances one host. Used by one thread at a time."""
 
-    def __init__(self, play: PlayRun, host: str) -> None:
+    def __init__(self, play: Batch, host: str) -> None:
         self.play = play
         self.host = host
         self.variables = play.context.run.variables.of(host)

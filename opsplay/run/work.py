@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opsplay import catalog
 from opsplay.actions.base import ActionFailed, Answer, Prepared, Remote
@@ -13,15 +13,13 @@ from opsplay.agent.spec import ParameterError, Params, to_bool, validate
 from opsplay.errors import Location, TemplateError, UndefinedVariable
 from opsplay.model import Loop, Task
 from opsplay.run.connection import escalation_of, target_of
+from opsplay.run.context import PlayContext
 from opsplay.run.variables import Layers, NeedsResult
 from opsplay.session.blobs import BlobStore
 from opsplay.session.bootstrap import Escalation
 from opsplay.templating.loops import expand_with
 from opsplay.templating.templar import OMIT, Templar
 from opsplay.transport.base import Target
-
-if TYPE_CHECKING:
-    from opsplay.run.context import PlayContext
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,11 @@ def test_values(text: str, expected: Any) -> None:
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(exclude_categories=["Cs"])),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False)
+        | st.text(st.characters(exclude_categories=["Cs"])),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc<é: ", max_size=3), inner, max_size=3),
     )
 )
@@ -78,7 +82,10 @@ def test_every_value_knows_its_place() -> None:
         ("a: 1\nb: 2\na: 3\n", r"f.yml:3:1: duplicate key 'a'; the first is at f.yml:1:1"),
         ("a: {{ x }}\n", r"f.yml:1:5: a mapping cannot be a key; a value that starts with {{ must be quoted"),
         ("a: {{ x }} y\n", r'f.yml:1:\d+: not YAML: .*; quote a value that starts with {{, as in key: "{{ value }}"'),
-        ("- name: a: b\n", r"f.yml:1:10: not YAML: mapping values .*; quote a value that holds a colon followed by a space"),
+        (
+            "- name: a: b\n",
+            r"f.yml:1:10: not YAML: mapping values .*; quote a value that holds a colon followed by a space",
+        ),
         ("a:\n\tb: 1\n", r"f.yml:2:1: not YAML: found character .*; YAML does not allow tabs for indentation"),
         ("a: !nope x\n", r"f.yml:1:4: unknown YAML tag !nope"),
         ("a: !nope [x]\n", r"f.yml:1:4: unknown YAML tag !nope"),

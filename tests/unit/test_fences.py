@@ -132,7 +132,11 @@ def test_what_is_a_fence(entry: Task, expected: bool, tmp_path: Path) -> None:
 
 
 def test_fences_within_blocks_and_handlers() -> None:
-    program = (task("file"), Block(HERE, (task(),), (task("file"), task()), (task(),)), task("meta", free_form="flush_handlers"))
+    program = (
+        task("file"),
+        Block(HERE, (task(),), (task("file"), task()), (task(),)),
+        task("meta", free_form="flush_handlers"),
+    )
     found = orders_of_fences(program, [task("file"), task()], lambda entry: entry.module == "command")
     assert found == [(1, 0, 0), (1, 1, 1), (1, 2, 0), (2, HANDLERS, 1)]
 

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsplay.documents.values import plain
-from opsplay.errors import InventoryError, OpsplayError, Problems
+from opsplay.errors import InventoryError, Problems
 from opsplay.inventory.ini import split_port
 from opsplay.inventory.model import Inventory
-from opsplay.inventory.patterns import limit, select
 from opsplay.inventory.ranges import expand
 from opsplay.inventory.sources import load
 from opsplay.inventory.variables import InventoryVariables
@@ -141,7 +140,9 @@ def test_ranges_of_numbers(first: int, last: int, step: int, width: int) -> None
             expand(f"w[{left}:{right}:{step}]")
     elif not (left.startswith("0") and len(left) != len(right)):
         numbers = range(first, last + 1, step)
-        assert expand(f"w[{left}:{right}:{step}].x") == [f"w{str(n).zfill(len(left) if padded else 0)}.x" for n in numbers]
+        assert expand(f"w[{left}:{right}:{step}].x") == [
+            f"w{str(n).zfill(len(left) if padded else 0)}.x" for n in numbers
+        ]
 
 
 @pytest.mark.parametrize(
@@ -235,162 +236,3 @@ def test_lists_files_and_folders_together(tmp_path: Path, monkeypatch: pytest.Mo
     assert variables(inventory) == {
         "a": {"x": 2, "y": 1, "gv": 1}, "c": {"gv": 1}, "l1": {}, "l2": {"ansible_port": 2222},
     }  # fmt: skip
-
-
-# --- which variable wins ---
-
-
-@pytest.mark.parametrize(
-    ("text", "winner"),
-    [
-        ("[all:vars]\nx=all\n[g]\nh\n[g:vars]\nx=g\n", "g"),
-        ("[g]\nh x=h\n[g:vars]\nx=g\n", "h"),
-        ("[p:children]\nc\n[c]\nh\n[p:vars]\nx=p\n[c:vars]\nx=c\n[z]\nh\n[z:vars]\nx=z\n", "c"),
-        ("[b]\nh\n[a]\nh\n[a:vars]\nx=a\n[b:vars]\nx=b\n", "b"),
-        ("[b]\nh\n[a]\nh\n[a:vars]\nx=a\nansible_group_priority=10\n[b:vars]\nx=b\n", "a"),
-        ("[a]\nh\n[a:vars]\nx=a\n[c:children]\na\n[c:vars]\nx=c\nansible_group_priority=50\n", "a"),
-        ("[top:children]\nmid\nleaf\n[mid:children]\nleaf\n[leaf]\nh\n[top:vars]\nx=top\n[mid:vars]\nx=mid\n", "mid"),
-        ("[a]\nh x=1st\n[b]\nh x=2nd\n", "2nd"),
-    ],
-)
-def test_the_nearest_group_wins(text: str, winner: str, tmp_path: Path) -> None:
-    assert variables(read(tmp_path, {"hosts": text}))["h"]["x"] == winner
-
-
-# From weak to strong: what defines x, in the order of Ansible's list of precedence.
-LAYERS = [
-    ("inventory all", "hosts", "[all:vars]\nx=0\n"),
-    ("inventory group", "hosts", "[g:vars]\nx=1\n"),
-    ("inventory's group_vars/all", "group_vars/all.yml", "x: 2\n"),
-    ("playbook's group_vars/all", "play/group_vars/all", "x: 3\n"),
-    ("inventory's group_vars/g", "group_vars/g.yml", "x: 4\n"),
-    ("playbook's group_vars/g", "play/group_vars/g.yaml", "x: 5\n"),
-    ("inventory host", "hosts", "[g]\nh x=6\n"),
-    ("inventory's host_vars", "host_vars/h.json", '{"x": 7}'),
-    ("playbook's host_vars", "play/host_vars/h/x.yml", "x: 8\n"),
-]
-
-
-@given(st.sets(st.integers(0, len(LAYERS) - 1), min_size=1))
-def test_precedence(tmp_path_factory: pytest.TempPathFactory, chosen: set[int]) -> None:
-    folder = tmp_path_factory.mktemp("layers")
-    files = {"hosts": "[g]\nh\n"}
-    for number in sorted(chosen):
-        _, name, text = LAYERS[number]
-        files[name] = files.get(name, "") + text
-    inventory = read(folder, files)
-    assert variables(inventory, folder / "play")["h"]["x"] == max(chosen)
-
-
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({"group_vars/g": "a: 1\n", "group_vars/g.yml": "b: 1\n"}, {"a": 1}),
-        ({"group_vars/g.yml": "a: 1\n", "group_vars/g.yaml": "b: 1\n"}, {"a": 1}),
-        ({"group_vars/g/a.yml": "a: 1\n", "group_vars/g.yml": "b: 1\n"}, {"a": 1}),
-        ({"group_vars/g/b.yml": "x: b\n", "group_vars/g/c/z.yml": "x: cz\n"}, {"x": "cz"}),
-        ({"group_vars/g/b.yml": "x: b\n", "group_vars/g/a/z.yml": "x: az\n", "group_vars/g/c": "x: c\n"}, {"x": "c"}),
-        ({"group_vars/g/b.yml": "x: {a: 1}\n", "group_vars/g/c.yml": "x: {b: 1}\n"}, {"x": {"b": 1}}),
-        ({"group_vars/g/.a.yml": "x: 1\n", "group_vars/g/b~": "x: 1\n", "group_vars/g/c.txt": "x"}, {}),
-        ({"host_vars/h.yml": "", "group_vars/ungrouped.yml": "x: 1\n"}, {}),
-    ],
-)
-def test_which_files_of_variables_are_read(files: dict[str, str], expected: Any, tmp_path: Path) -> None:
-    assert variables(read(tmp_path, {"hosts": "[g]\nh\n", **files})) == {"h": expected}
-
-
-def test_a_wrong_file_of_variables_is_named(tmp_path: Path) -> None:
-    inventory = read(tmp_path, {"hosts": "h\n", "host_vars/h.yml": "- 1\n"})
-    with pytest.raises(OpsplayError, match=r"host_vars/h.yml:1:1: a file of variables must be a mapping"):
-        variables(inventory)
-
-
-# --- patterns ---
-
-HOSTS = """solo
-[web]
-web1
-web2
-web10
-www.a.example
-[db]
-db1
-db2
-[dc1]
-web1
-db1
-[dc2]
-web2
-db2
-[prod:children]
-dc1
-[v6]
-2001:db8::1
-[empty]
-"""
-PATTERNS = [
-    ("all", "solo web1 web2 web10 www.a.example db1 db2 2001:db8::1"), ("web", "web1 web2 web10 www.a.example"),
-    ("web:db", "web1 web2 web10 www.a.example db1 db2"), ("web,db", "web1 web2 web10 www.a.example db1 db2"),
-    ("web:&dc1", "web1"), ("&dc1:web", "web1"), ("web:!dc1", "web2 web10 www.a.example"),
-    ("!dc1:web", "web2 web10 www.a.example"), ("web:db:&dc1:!db1", "web1"), ("!db1:&dc1:db:web", "web1"),
-    ("!web", "solo db1 db2 2001:db8::1"), ("&web", "web1 web2 web10 www.a.example"), ("all:!web:!db", "solo 2001:db8::1"),
-    ("web*", "web1 web2 web10 www.a.example"), ("*.example", "www.a.example"), ("w?b1", "web1"), ("db*:!*1", "db2"),
-    ("~web\\d+", "web1 web2 web10"), ("~(web|db)1$", "web1 db1"), ("~web1$:db1", "web1 db1"),
-    ("~(?:web|db)1$:db2", "web1 db1 db2"), ("web:!~.*1", "web2 www.a.example"),
-    ("web[0]", "web1"), ("web[-1]", "www.a.example"), ("web[0:1]", "web1 web2"), ("web[1-2]", "web2 web10"),
-    ("web[1:]", "web2 web10 www.a.example"), ("db[5]", ""), ("web[0]:db[0]", "web1 db1"), ("web:!web[0]", "web2 web10 www.a.example"),
-    ("all[0]", "solo"), ("[w]eb1", "web1"), ("web1,web2", "web1 web2"), ("web1 , web2", "web1 web2"), ("web2:web1:web2", "web2 web1"),
-    ("2001:db8::1", "2001:db8::1"), ("2001:db8::1,web1", "2001:db8::1 web1"),
-    ("all,!2001:db8::1,!web", "solo db1 db2"),
-    ("prod", "web1 db1"), ("prod:&db", "db1"), ("empty", ""), ("nope", ""), ("web1:nope", "web1"), ("ungrouped", "solo"),
-    ("!all", ""), ("dc2:dc1", "web2 db2 web1 db1"), ("web::db1:", "web1 web2 web10 www.a.example db1"),
-    ("localhost", "localhost"), ("localhost,web1", "localhost web1"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("pattern", "expected"), PATTERNS)
-def test_patterns(pattern: str, expected: str, tmp_path: Path) -> None:
-    assert select(pattern, read(tmp_path, {"hosts": HOSTS})) == expected.split()
-
-
-def test_a_list_of_patterns_is_one_pattern(tmp_path: Path) -> None:
-    inventory = read(tmp_path, {"hosts": HOSTS})
-    assert select(["web", "!dc1", "db1"], inventory) == select("web:!dc1:db1", inventory)
-
-
-TERMS = st.lists(st.sampled_from(["web", "db", "dc1", "&dc1", "&web", "!dc2", "!web1", "web1", "db*"]), min_size=1, max_size=5)
-
-
-@given(TERMS, st.randoms())
-def test_the_order_of_terms_does_not_change_the_hosts(
-    tmp_path_factory: pytest.TempPathFactory, terms: list[str], random: Any
-) -> None:
-    inventory = read(tmp_path_factory.mktemp("hosts"), {"hosts": HOSTS})
-    shuffled = random.sample(terms, len(terms))
-    assert set(select(":".join(terms), inventory)) == set(select(":".join(shuffled), inventory)) == slow(terms, inventory)
-
-
-def slow(terms: list[str], inventory: Inventory) -> set[str]:
-    """Union of the plain terms (all hosts when there are none), cut by each & and less each !."""
-
-    def hosts(term: str) -> set[str]:
-        return set(select(term, inventory))
-
-    plain_terms = [term for term in terms if term[0] not in "&!"] or ["all"]
-    found = set().union(*map(hosts, plain_terms))
-    for term in terms:
-        if term[0] == "&":
-            found &= hosts(term[1:])
-        elif term[0] == "!":
-            found -= hosts(term[1:])
-    return found
-
-
-def test_limits(tmp_path: Path) -> None:
-    inventory = read(tmp_path, {"hosts": HOSTS, "failed": "web1\ndb2\n"})
-    assert limit("web:!dc1", inventory) == {"web2", "web10", "www.a.example"}
-    assert limit(f"@{tmp_path}/failed", inventory) == {"web1", "db2"}
-    assert limit(f"@{tmp_path}/failed,solo", inventory) == {"web1", "db2", "solo"}
-    for wrong, message in (("wbe1", "did you mean 'web1'"), (f"@{tmp_path}/none", "No such file"), ("~(", "bad regular")):
-        with pytest.raises(InventoryError, match=message):
-            limit(wrong, inventory)

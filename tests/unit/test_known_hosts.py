@@ -16,7 +16,8 @@ from opsplay.transport.known_hosts import KnownHosts, entry_name, fingerprint
 
 needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="there is no ssh-keygen")
 KEYS = [
-    base64.b64encode(b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00 " + bytes([number]) * 32).decode() for number in range(1, 6)
+    base64.b64encode(b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00 " + bytes([number]) * 32).decode()
+    for number in range(1, 6)
 ]
 
 NAMES = ["web1", "web1.example.com", "WEB2", "10.0.0.1", "[web1]:2222", "[10.0.0.1]:2222", "::1", "[::1]:2222", "other"]

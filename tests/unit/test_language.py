@@ -274,7 +274,10 @@ def test_retries_handlers_and_stages(tmp_path: Path) -> None:
     assert isinstance(task, Task) and task.retry is not None
     assert (task.retry.until, task.retry.retries, task.retry.delay) == (("r.rc == 0",), 5, 5)
     assert (task.changed_when, task.failed_when, task.register) == ((False,), ("a", "b"), "r")
-    assert [(handler.task.name, handler.listen) for handler in play.handlers] == [("h", ("topic", "other")), ("i", ("topic",))]
+    assert [(handler.task.name, handler.listen) for handler in play.handlers] == [
+        ("h", ("topic", "other")),
+        ("i", ("topic",)),
+    ]
 
 
 def test_imports_see_extra_variables(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from opsplay.agent.protocol import CHUNK
 from opsplay.secrets import CENSORED, MASK, SHORTEST, Redactor, censor
 from opsplay.session.blobs import INLINE_LIMIT, BlobStore
 
-SECRETS = st.lists(st.text(st.characters(exclude_characters="*\r\n"), min_size=SHORTEST, max_size=12), min_size=1, max_size=4)
+SECRETS = st.lists(
+    st.text(st.characters(exclude_characters="*\r\n"), min_size=SHORTEST, max_size=12), min_size=1, max_size=4
+)
 
 
 @given(SECRETS, st.lists(st.integers(0, 3) | st.text(max_size=3), max_size=6))
@@ -27,7 +29,10 @@ def test_no_secret_is_left_in_any_structure(secrets: list[str], parts: list[int 
     text = "".join(secrets[part % len(secrets)] if isinstance(part, int) else part for part in parts)
     cleaned = redactor.clean({text: [text, (text, 5)], "n": {"x": text}})
     assert not any(secret in redactor.text(text) for secret in secrets)
-    assert cleaned == {redactor.text(text): [redactor.text(text), [redactor.text(text), 5]], "n": {"x": redactor.text(text)}}
+    assert cleaned == {
+        redactor.text(text): [redactor.text(text), [redactor.text(text), 5]],
+        "n": {"x": redactor.text(text)},
+    }
 
 
 def test_long_secrets_are_masked_before_their_parts() -> None:

@@ -21,7 +21,9 @@ def item(host: str, order: Order) -> ItemFinished:
     return ItemFinished(host, order, f"task {order}", "ok", "label", {})
 
 
-ROUTES = st.lists(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=3).map(tuple), max_size=6), min_size=1, max_size=5)
+ROUTES = st.lists(
+    st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=3).map(tuple), max_size=6), min_size=1, max_size=5
+)
 
 
 @given(ROUTES, st.randoms(use_true_random=False))

@@ -17,7 +17,9 @@ from opsplay.transport.base import Connection, Stream, Target
 from opsplay.transport.connect import Connector
 from opsplay.transport.known_hosts import KnownHosts, entry_name
 
-pytestmark = pytest.mark.skipif(shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin") is None, reason="there is no sshd")
+pytestmark = pytest.mark.skipif(
+    shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin") is None, reason="there is no sshd"
+)
 
 Make = Callable[..., Target]
 

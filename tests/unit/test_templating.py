@@ -124,7 +124,12 @@ def test_a_seed_repeats_and_none_does_not() -> None:
 
 
 def test_lookups_find_files_beside_the_playbook(tmp_path: Path) -> None:
-    for name, text in {"files/a.txt": "one\n", "files/b.txt": "two", "c.txt": "{{ 7*7 }}", "templates/t.j2": "v={{ v }}\n"}.items():
+    for name, text in {
+        "files/a.txt": "one\n",
+        "files/b.txt": "two",
+        "c.txt": "{{ 7*7 }}",
+        "templates/t.j2": "v={{ v }}\n",
+    }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     folder = str(tmp_path)
@@ -228,7 +233,7 @@ def test_a_condition_is_never_taken_from_data() -> None:
         ("{{ 1 | nope }}", {}, "play.yml:3:7: bad template: No filter named 'nope'."),
         ("{{ 1 +", {}, "play.yml:3:7: bad template: unexpected 'end of template'"),
         ("a\n{% if %}", {}, "play.yml:4: bad template: Expected an expression, got 'end of statement block'"),
-        ("{{ 'a' + 1 }}", {}, 'play.yml:3:7: {{ \'a\' + 1 }}: can only concatenate str (not "int") to str'),
+        ("{{ 'a' + 1 }}", {}, "play.yml:3:7: {{ 'a' + 1 }}: can only concatenate str (not \"int\") to str"),
         ("{{ lookup('nope') }}", {}, "play.yml:3:7: unknown lookup 'nope'"),
         ("{{ x | mandatory('give x') }}", {}, "play.yml:3:7: give x"),
         ("{{ ''.__class__.__mro__ }}", {}, "play.yml:3:7: access to attribute '__class__' of 'str' object is unsafe."),

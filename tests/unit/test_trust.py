@@ -18,7 +18,13 @@ from opsplay.templating.lookups import make_lookups
 from opsplay.templating.templar import Templar
 
 # Evaluated, each of these would call `canary`, or leave out what surrounds it.
-CANARIES = ("{{ canary() }}", "{% if canary() %}x{% endif %}", "{{ [canary()] | join }}", "{{canary()}}\n", "{%- do canary() %}")
+CANARIES = (
+    "{{ canary() }}",
+    "{% if canary() %}x{% endif %}",
+    "{{ [canary()] | join }}",
+    "{{canary()}}\n",
+    "{%- do canary() %}",
+)
 COMMENT = "a{# gone #}b"
 FILTERS = sorted(name for name in ExpressionEnvironment().filters if not name.startswith("ansible.builtin."))
 
@@ -92,10 +98,15 @@ def trust_place() -> Any:
 @given(
     st.recursive(
         st.sampled_from(CANARIES) | st.integers(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", *CANARIES]), inner, max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", *CANARIES]), inner, max_size=3)
+        ),
         max_leaves=8,
     ),
-    st.lists(st.sampled_from(["{{ v | string }}", "{{ v }}", "{{ [v, v] }}", "{{ {'x': v} }}", "{{ v | to_json }}"]), max_size=4),
+    st.lists(
+        st.sampled_from(["{{ v | string }}", "{{ v }}", "{{ [v, v] }}", "{{ {'x': v} }}", "{{ v | to_json }}"]),
+        max_size=4,
+    ),
 )
 def test_chains_of_variables_do_not_turn_data_into_templates(data: Any, chain: list[str]) -> None:
     names = ["data", *(f"v{number}" for number in range(len(chain)))]
