@@ -15,7 +15,7 @@ def start(argv: List[str], env: Dict[str, str], cwd: Optional[str], fds: List[in
 
     before = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGUSR1,))
     try:
-        if hasattr(os, "posix_spawn"):
+        if hasattr(os, "posix_spawn"):  # novm
             pid = _spawn_without_fork(argv, env, cwd, fds, before)
         else:  # Python 3.6 and 3.7
             pid = _fork(argv, env, cwd, fds, before)
@@ -28,7 +28,7 @@ def start(argv: List[str], env: Dict[str, str], cwd: Optional[str], fds: List[in
 def _spawn_without_fork(argv: List[str], env: Dict[str, str], cwd: Optional[str], fds: List[int], mask: Any) -> int:
     """posix_spawn shares memory with the child until it executes: half the cost of a fork of this process."""
     program = find_program(argv[0], env, cwd)
-    actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(fds)]
+    actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(fds)]  # novm
     here = -1
     if cwd:
         here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -38,7 +38,7 @@ def _spawn_without_fork(argv: List[str], env: Dict[str, str], cwd: Optional[str]
             os.close(here)
             raise
     try:
-        return os.posix_spawn(
+        return os.posix_spawn(  # novm
             program, argv, env, file_actions=actions, setsid=True, setsigmask=mask, setsigdef=default_signals()
         )
     finally:

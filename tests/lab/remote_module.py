@@ -6,9 +6,8 @@ that what a preview pretends is seen by the next call.
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,15 +84,10 @@ class Call:
 
 def ship(host: LabHost) -> None:
     """Copy the agent and the modules of this checkout into a host."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path in [*ROOT.glob("opsplay/agent/**/*.py"), *ROOT.glob("opsplay/modules/**/*.py")]:
-            archive.add(path, str(path.relative_to(ROOT)))
     target = host.root / FOLDER.lstrip("/")
-    target.mkdir(parents=True, exist_ok=True)
-    buffer.seek(0)
-    with tarfile.open(fileobj=buffer) as archive:
-        archive.extractall(target, filter="data")
+    for area in ("agent", "modules"):
+        python = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "opsplay" / area, target / "opsplay" / area, ignore=python, dirs_exist_ok=True)
     (target / "opsplay/__init__.py").write_text("")
 
 
