@@ -8,6 +8,7 @@ from opsplay.actions.base import Answer, Control, Prepared
 from opsplay.agent.spec import Int, Params, Raw, Str
 from opsplay.documents.values import Template
 from opsplay.errors import UndefinedVariable
+from opsplay.templating.compiler import is_template
 
 PARAMS = {
     "msg": Raw(default="Hello world!", help="What to print; templates are rendered"),
@@ -15,6 +16,9 @@ PARAMS = {
     "verbosity": Int(min=0, default=0, help="Print only when -v is given at least this often"),
 }
 CHECK = "exact"
+
+# What a host said must not become an expression: the name is taken as it is written.
+UNRENDERED = ("var",)
 
 
 def prepare(control: Control, params: Params) -> Prepared:
@@ -26,8 +30,9 @@ def prepare(control: Control, params: Params) -> Prepared:
 
 
 def value_of(control: Control, expression: str) -> Any:
-    """The expression's value, or Ansible's words for one that is not defined."""
+    """The value of what the playbook wrote, or Ansible's words for one that is not defined."""
+    written = expression if is_template(expression) else Template("{{ " + expression + " }}", control.at)
     try:
-        return control.templar.render(Template("{{ " + expression + " }}", control.at))
+        return control.templar.render(written)
     except UndefinedVariable:
         return "VARIABLE IS NOT DEFINED!"

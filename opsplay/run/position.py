@@ -148,6 +148,14 @@ def _unwind(position: Position) -> Position:
     return replace(position, frames=(), failed=True)
 
 
+def handler_number(position: Position) -> int:
+    """The number of the handler that is next; -1 outside of handlers."""
+    for frame in reversed(position.frames):
+        if frame.section == HANDLERS and not frame.is_over:
+            return frame.numbers[frame.index]
+    return -1
+
+
 def add_handlers(position: Position, handlers: Iterable[tuple[int, Task]]) -> Position:
     """Handlers that a running handler notified: those that come later in the list join it, in their order."""
     frames = list(position.frames)

@@ -293,7 +293,11 @@ class HostRunner:
         """Handlers that a handler notified run in the same flush, if they come after it."""
         if not position.in_handlers or not self._notified:
             return position
-        return places.add_handlers(position, [(number, self.play.handlers[number]) for number in self._notified])
+        current = places.handler_number(position)
+        joining = [number for number in self._notified if number > current]
+        for number in joining:
+            del self._notified[number]
+        return places.add_handlers(position, [(number, self.play.handlers[number]) for number in joining])
 
     def _notified_names(self, task: Task) -> list[str]:
         templar = self.play.context.templar(self.host, self.play.layers_of(task))

@@ -134,6 +134,9 @@ class ExpressionEnvironment(_Base):
     code_generator_class: type[CodeGenerator] = _Typed
     concat = staticmethod(join_native)
 
+    def __init__(self) -> None:
+        super().__init__(trim_blocks=True)
+
     def from_text(self, source: str) -> Template:
         """A playbook's value. As in Ansible, backslashes between {{ and }} are what they seem: `'\\1'` is no character.
 

@@ -60,7 +60,8 @@ class Templar:
         if not is_template(text):
             return str.__str__(text)
         at = text.at
-        return self._run(COMPILER.text(text, at), text, at)
+        value = self._run(COMPILER.text(text, at), text, at)
+        return with_line_ends(value, text) if text.endswith("\n") else value
 
     def _run(self, compiled: Compiled, source: str, at: Location) -> Any:
         self._depth += 1
@@ -185,6 +186,18 @@ def _place_in_file(problem: BaseException, at: Location) -> Location:
             place = Location(str(file), template.get_corresponding_lineno(trace.tb_lineno))
         trace = trace.tb_next
     return place
+
+
+def with_line_ends(value: Any, source: str) -> Any:
+    """A text with as many line ends at its end as its template has, which Jinja would take one of; no other value."""
+    if not isinstance(value, str):
+        return value
+    lost = trailing_line_ends(source) - trailing_line_ends(value)
+    return value + "\n" * lost if lost > 0 else value
+
+
+def trailing_line_ends(text: str) -> int:
+    return len(text) - len(text.rstrip("\n"))
 
 
 def truth(value: Any) -> bool:

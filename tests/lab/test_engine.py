@@ -101,6 +101,7 @@ HOSTILE = """
     - {name: as an argument, command: {argv: [printf, "%s", "{{ kept }}"]}, register: argument}
     - {name: said argument, debug: {msg: "{{ argument.stdout }}"}}
     - {name: in a condition, debug: {msg: "equal"}, when: kept == said.stdout}
+    - {name: as the name of a variable, debug: {var: "{{ said.stdout }}"}}
 """
 
 
@@ -118,6 +119,7 @@ def test_what_a_host_says_is_never_evaluated(driver: Driver, lab: Lab) -> None:
     assert "7*7" in results["through filters"]["data"]["msg"]
     assert results["in a condition"]["data"].get("msg") == "equal"
     assert host.run("cat /root/copied").stdout == canary
+    assert list(results["as the name of a variable"]["data"].values())[0] == canary
     assert "49" not in done.out
 
 
@@ -295,3 +297,22 @@ def test_batches_loops_retries_blocks_and_meta(driver: Driver) -> None:
     failed = done.results("web1")
     assert "not on that one" not in failed and failed["always"]["status"] == "ok" and "last" not in failed
     assert done.recap("web2")["ignored"] == 1 and done.recap("web2")["skipped"] == 1
+
+
+CHAIN = """
+- hosts: web1
+  gather_facts: false
+  pre_tasks:
+    - {name: begins, command: "true", notify: first}
+  tasks:
+    - {name: between, command: "true"}
+  handlers:
+    - {name: first, shell: "echo first >> /tmp/chain", notify: second}
+    - {name: second, shell: "echo second >> /tmp/chain"}
+"""
+
+
+def test_a_handler_that_a_handler_notified_runs_once(driver: Driver, lab: Lab) -> None:
+    done = driver.run(CHAIN)
+    assert done.code == 0, done.out
+    assert lab.hosts["web1"].run("cat /tmp/chain").stdout == "first\nsecond\n"
