@@ -1,0 +1,72 @@
+"""An agent over a pipe of this machine: lanes side by side, dropped calls, and what a session does about silence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from opsplay.agent.spec import validate
+from opsplay.modules.commands import command
+from opsplay.modules.system import ping
+from opsplay.session.blobs import BlobStore
+from opsplay.session.session import Call, Session
+from opsplay.transport.base import Target
+from opsplay.transport.local import LocalConnection
+
+PING = "opsplay.modules.system.ping"
+COMMAND = "opsplay.modules.commands.command"
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    connection = LocalConnection(Target("here", "here"))
+    running = Session.start("here", connection, blobs=BlobStore())
+    yield running
+    running.close()
+    connection.close()
+
+
+def run(line: str, on_fail: str = "stop", window: int = 0) -> Call:
+    params = validate(command.PARAMS, {"_raw_params": line})
+    return Call(COMMAND, [params], {"on_fail": on_fail, "window": window})
+
+
+def test_lanes_work_side_by_side(session: Session) -> None:
+    began = time.monotonic()
+    for lane in (1, 2, 3):
+        session.call(run("sleep 1"), lane)
+    session.call(Call(PING, [validate(ping.PARAMS, {})], {"on_fail": "stop", "window": 0}), 0)
+    assert session.receive(0).results[0][1]["ping"] == "pong"
+    assert time.monotonic() - began < 0.9, "the main lane does not wait for the others"
+    for lane in (1, 2, 3):
+        assert session.receive(lane).results[0][1]["rc"] == 0
+    assert time.monotonic() - began < 2.5, "three lanes sleep at the same time"
+
+
+def test_calls_behind_a_failed_one_are_dropped_until_the_next_window(session: Session) -> None:
+    session.call(run("false"))
+    session.call(run("true"))
+    session.call(run("true", window=1))
+    assert session.receive().results[0][1]["failed"]
+    assert session.receive().dropped
+    assert session.receive().results[0][1]["rc"] == 0
+
+
+def test_calls_behind_a_failure_that_does_not_matter_go_on(session: Session) -> None:
+    session.call(run("false", on_fail="continue"))
+    session.call(run("true"))
+    assert session.receive().results[0][1]["failed"]
+    assert session.receive().results[0][1]["rc"] == 0
+
+
+def test_a_cancelled_call_ends_and_the_agent_goes_on(session: Session) -> None:
+    number = session.call(run("sleep 60", on_fail="continue"))
+    session.flush()
+    time.sleep(0.5)
+    session.cancel(number)
+    result = session.receive().results[0][1]
+    assert result["failed"] and result["cancelled"]
+    session.call(run("true"))
+    assert session.receive().results[0][1]["rc"] == 0
