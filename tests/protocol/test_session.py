@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from opsplay.agent.spec import validate
+from opsplay.lab.loopback import LoopbackSSHD
 from opsplay.modules.commands import command
 from opsplay.modules.system import ping
 from opsplay.session.blobs import BlobStore
 from opsplay.session.session import Call, Session
 from opsplay.transport.base import Target
+from opsplay.transport.connect import Connector
 from opsplay.transport.local import LocalConnection
 
 PING = "opsplay.modules.system.ping"
@@ -70,3 +74,19 @@ def test_a_cancelled_call_ends_and_the_agent_goes_on(session: Session) -> None:
     assert result["failed"] and result["cancelled"]
     session.call(run("true"))
     assert session.receive().results[0][1]["rc"] == 0
+
+
+@pytest.mark.skipif(shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin") is None, reason="there is no sshd")
+def test_a_second_agent_opens_a_connection_where_a_session_is_all_that_is_allowed(tmp_path: Path) -> None:
+    with LoopbackSSHD(tmp_path, extra_config={"MaxSessions": "1"}) as server:
+        key, known = str(server.private_key), str(server.known_hosts)
+        login = {"port": server.port, "user": server.user, "private_key": key, "known_hosts": (known,)}
+        target = Target("here", server.address, **login)
+        connection = Connector().connect(target)
+        agents = [Session.start("here", connection, blobs=BlobStore()) for _ in range(2)]
+        for agent in agents:
+            agent.call(run("true"))
+        assert [agent.receive().results[0][1]["rc"] for agent in agents] == [0, 0]
+        for agent in agents:
+            agent.close()
+        connection.close()
