@@ -22,6 +22,8 @@ DRAIN_EVERY = 1.0
 DRAIN_AGAIN = 0.01
 USER_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts",)
+# What Paramiko says when it has neither a key nor a password.
+NOTHING_TO_OFFER = "No authentication methods available"
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
@@ -183,14 +185,19 @@ def _connect(target: Target, gateway: fabric.Connection | None) -> fabric.Connec
         name = known_hosts.entry_name(connection.host, connection.port)
         raise known_hosts.changed_key(name, problem.key.get_name(), problem.key.asbytes(), path) from problem
     except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as problem:
-        raise AuthenticationFailed(
-            f"{where}: authentication failed: {problem}", hint="check the user and key, or ask for a password with -k"
-        ) from problem
+        raise _refused(where, str(problem)) from problem
     except socket.gaierror as problem:
         raise ConnectionFailed(f"{where}: the name does not resolve: {problem.strerror}") from problem
     except (paramiko.SSHException, OSError, EOFError) as problem:
+        if str(problem) == NOTHING_TO_OFFER:
+            raise _refused(where, "there is no key, agent or password to offer") from problem
         raise ConnectionFailed(f"{where}: {_reason(problem, target)}") from problem
     return connection
+
+
+def _refused(where: str, why: str) -> AuthenticationFailed:
+    hint = "check the user and key, or ask for a password with -k"
+    return AuthenticationFailed(f"{where}: authentication failed: {why}", hint=hint)
 
 
 def _reason(problem: BaseException, target: Target) -> str:
