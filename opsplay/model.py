@@ -20,7 +20,6 @@ __all__ = [
     "Retry",
     "Status",
     "Task",
-    "TaskResult",
 ]
 
 
@@ -195,22 +194,3 @@ class Playbook:
 
     path: str
     plays: tuple[Play, ...]
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """What a task did on one host: `data` is what `register` keeps, `diff` what changed, `warnings` for people."""
-
-    host: str
-    task: Task
-    status: Status
-    data: Mapping[str, Any]
-    diff: tuple[Mapping[str, Any], ...] = ()
-    warnings: tuple[str, ...] = ()
-    item_label: str | None = None
-    duration: float = 0.0
-
-    @property
-    def message(self) -> str:
-        """The reason of a failure or a skip, as short as it can be."""
-        return str(self.data.get("msg") or self.data.get("skip_reason") or "")

@@ -68,10 +68,6 @@ class InventoryVariables:
             self._files[key] = values
         return self._files[key]
 
-    def forget(self, host: str) -> None:
-        """The host's groups or variables changed."""
-        self._hosts.pop(host, None)
-
 
 def variable_files(folder: Path, name: str) -> list[Path]:
     """The files that hold the variables of a group or host: of NAME, NAME.yml … the first that exists.

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from opsplay import events
@@ -93,15 +94,10 @@ class Run:
                 self.sessions.close()
         tallies = self.tallies.all()
         code = INTERRUPTED if interrupted else exit_code(tallies)
-        tallies = self.redactor_clean(tallies)
+        tallies = tuple(replace(tally, reason=self.redactor.text(tally.reason)) for tally in tallies)
         seconds = time.monotonic() - started
         self.reporter.emit(events.RunFinished(code, tallies, seconds, interrupted))
         return code
-
-    def redactor_clean(self, tallies: tuple[events.HostTally, ...]) -> tuple[events.HostTally, ...]:
-        from dataclasses import replace
-
-        return tuple(replace(tally, reason=self.redactor.text(tally.reason)) for tally in tallies)
 
     def _interrupt(self) -> None:
         """End what runs on the hosts: every agent is told to go, and given a few seconds."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from opsplay.errors import ConnectionLost
@@ -79,12 +78,6 @@ class Sessions:
                 for session in list(host.agents.values()):
                     if session.broken is None:
                         session.beat()
-
-    def each(self, action: Callable[[Session], None]) -> None:
-        """Do something with every agent that is open."""
-        for host in list(self._hosts.values()):
-            for session in list(host.agents.values()):
-                action(session)
 
     def close_host(self, host: str) -> None:
         """End a host's agents and its connection; the next task opens them anew."""

@@ -69,7 +69,6 @@ class Hello:
     version: tuple[int, ...]
     pid: int
     uid: int
-    early: bytes = b""
 
 
 @dataclass(frozen=True)
