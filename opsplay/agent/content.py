@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat as stat_bits
-from typing import Any, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from opsplay.agent import files, protocol
 from opsplay.agent.looking import Looking
@@ -25,6 +25,16 @@ class Blob:
         self.size = size
 
 
+class Stream:
+    """Content that can be read more than once, such as a member of an archive: `open` gives its chunks."""
+
+    __slots__ = ("size", "open")
+
+    def __init__(self, size: int, open: Callable[[], Iterator[bytes]]) -> None:
+        self.size = size
+        self.open = open
+
+
 class Content(Looking):
     """Comparing, showing and fetching the content of files."""
 
@@ -41,19 +51,57 @@ class Content(Looking):
         self._blobs_here[blob.sha256] = path
         return blob
 
+    def staged(self, path: str, *algorithms: str) -> files.Staged:
+        """A hidden file beside `path` for content that comes in pieces and is given to `write` when it is complete.
+
+        `with host.staged(path) as new: new.write(…); host.write(path, new)`. SHA-256 is always made, `algorithms`
+        besides. A preview only hashes. Raises OSError, and ValueError for an unknown algorithm.
+        """
+        hashers = {name: files.new_hash(name, files.SMALL + 1) for name in ("sha256",) + algorithms}
+        return files.Staged(self.temporary, None if self.check else os.path.dirname(path), hashers)
+
     def _same_content(self, path: str, before: Any, content: Any) -> bool:
         if before is None or not stat_bits.S_ISREG(before.st_mode):
             return False
         node = self._node(path)
-        if node is not None and node.kind == "file" and node.content is None and not os.path.isfile(path):
+        if node is not None and node.kind == "file" and not self.knows(path):
             return False
-        if isinstance(content, Blob):
+        if isinstance(content, (Blob, files.Staged)):
             return bool(before.st_size == content.size) and self.digest(path, "sha256") == content.sha256
+        if isinstance(content, Stream):
+            return bool(before.st_size == content.size) and self._reads_as(path, content.open())
         if node is not None:
             return bool(self.read(path) == content)
         return bool(before.st_size == len(content)) and files.read_whole(path) == content
 
-    def _chunks(self, content: Any) -> Iterator[bytes]:
+    def _reads_as(self, path: str, chunks: Iterator[bytes]) -> bool:
+        node = self._node(path)
+        if node is not None and node.content is not None:
+            return node.content == b"".join(chunks)
+        with open(path, "rb") as file:
+            return all(file.read(len(chunk)) == chunk for chunk in chunks) and not file.read(1)
+
+    def _install(
+        self,
+        path: str,
+        content: Any,
+        mode: int,
+        owner: Tuple[int, int],
+        validate: Optional[Callable[[str], None]],
+        sync: bool,
+    ) -> None:
+        """Put content into place. Raises OSError."""
+        if isinstance(content, files.Staged) and os.path.dirname(content.path) == os.path.dirname(path):
+            content.install(path, mode, owner, validate, sync)
+        else:
+            files.replace(self.temporary, path, self.chunks(content), mode, owner, validate, sync)
+
+    def chunks(self, content: Any) -> Iterator[bytes]:
+        """The pieces of any content; a Blob's come from the control side. Raises OSError, ModuleFailed."""
+        if isinstance(content, Stream):
+            return content.open()
+        if isinstance(content, files.Staged):
+            return files.read_chunks(content.path)
         if not isinstance(content, Blob):
             return iter((content,))
         local = self._blobs_here.get(content.sha256)
@@ -88,9 +136,10 @@ class Content(Looking):
         if not self.want_diff:
             return
         is_file = before is not None and stat_bits.S_ISREG(before.st_mode)
-        size = content.size if isinstance(content, Blob) else len(content)
+        whole = isinstance(content, bytes)
+        size = len(content) if whole else content.size
         old: Any = None
-        if size <= DIFF_LIMIT and not isinstance(content, Blob) and (not is_file or before.st_size <= DIFF_LIMIT):
+        if size <= DIFF_LIMIT and whole and (not is_file or before.st_size <= DIFF_LIMIT):
             old = self._old_content(path) if is_file else b""
         if old is None or b"\0" in old or b"\0" in content:
             header = {"before_header": path, "after_header": path}

@@ -7,9 +7,9 @@ import os
 import stat
 from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple
 
-from opsplay.agent.temporary import Temporary
+from opsplay.agent.temporary import Staged, Temporary, sync_directory, write_all
 
-__all__ = ["Temporary"]
+__all__ = ["Staged", "Temporary", "sync_directory"]
 
 UMASK_DEFAULT = 0o022
 
@@ -32,13 +32,6 @@ def read_chunks(path: str) -> Iterator[bytes]:
         os.close(fd)
 
 
-def write_chunks(fd: int, chunks: Iterable[bytes]) -> None:
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(fd, view) :]
-
-
 # A rename that cannot replace its target (a file that is mounted into a container), or a folder that one may not write.
 UNREPLACEABLE = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -50,46 +43,21 @@ def replace(
     mode: int,
     owner: Tuple[int, int],
     validate: Optional[Callable[[str], None]] = None,
+    sync: bool = True,
 ) -> None:
-    """Write beside, fsync, check, rename, fsync the folder. `owner` is (uid, gid), -1 for what the folder gives.
-
-    An existing target's extended attributes (ACLs, labels) are carried over. Raises OSError and what `validate` raises.
-    """
-    directory = os.path.dirname(path) or "."
-    fd, beside = temporary.create(directory)
-    try:
-        try:
-            write_chunks(fd, chunks)
-            copy_attributes(path, fd)
-            give(fd, owner)
-            os.fchmod(fd, mode)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        if validate is not None:
-            validate(beside)
-        os.rename(beside, path)
-        temporary.paths.discard(beside)
-    except BaseException:
-        temporary.discard(beside)
-        raise
-    sync_directory(directory)
-
-
-def give(fd: int, owner: Tuple[int, int]) -> None:
-    """Change the owner of an open file where it is another than wanted. Raises OSError."""
-    found = os.fstat(fd)
-    uid = owner[0] if owner[0] != found.st_uid else -1
-    gid = owner[1] if owner[1] != found.st_gid else -1
-    if (uid, gid) != (-1, -1):
-        os.fchown(fd, uid, gid)
+    """Write beside, and install as `Staged.install` does. Raises OSError and what `validate` raises."""
+    with Staged(temporary, os.path.dirname(path)) as staged:
+        for chunk in chunks:
+            staged.write(chunk)
+        staged.install(path, mode, owner, validate, sync)
 
 
 def overwrite(path: str, chunks: Iterable[bytes]) -> None:
     """Write a file in place, where it cannot be replaced. A reader may see a part. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        write_chunks(fd, chunks)
+        for chunk in chunks:
+            write_all(fd, chunk)
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -133,29 +101,6 @@ def set_permissions(path: str, found: Any, bits: Optional[int], uid: int, gid: i
         if bits is not None:
             # After chown, which clears the set-id bits.
             os.chmod(through, bits)
-    finally:
-        os.close(fd)
-
-
-def copy_attributes(source: str, fd: int) -> None:
-    try:
-        names = os.listxattr(source, follow_symlinks=False)
-    except OSError:
-        return
-    for name in names:
-        try:
-            os.setxattr(fd, name, os.getxattr(source, name, follow_symlinks=False))
-        except OSError:
-            pass
-
-
-def sync_directory(directory: str) -> None:
-    """Make a rename or removal in this folder last through a power cut."""
-    fd = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    except OSError:
-        pass
     finally:
         os.close(fd)
 

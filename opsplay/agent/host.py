@@ -15,11 +15,11 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from opsplay.agent import files, process, words
-from opsplay.agent.content import DIFF_LIMIT, Blob, Content
+from opsplay.agent.content import DIFF_LIMIT, Blob, Content, Stream
 from opsplay.agent.record import Cancelled, Critical, ModuleFailed, describe, kind_of
 from opsplay.agent.shadow import Node
 
-__all__ = ["Blob", "Cancelled", "Critical", "DIFF_LIMIT", "Host", "ModuleFailed", "describe", "kind_of"]
+__all__ = ["Blob", "Cancelled", "Critical", "DIFF_LIMIT", "Host", "ModuleFailed", "Stream", "describe", "kind_of"]
 
 
 class Host(Content):
@@ -32,7 +32,8 @@ class Host(Content):
         """
         self.changed = True
         if self.check:
-            self.shadow.ran_programs = self.shadow.ran_programs or not foreseen
+            if not foreseen:
+                self.pretend_program()
             skipped = process.Completed([str(word) for word in argv])
             skipped.skipped = True
             return skipped
@@ -56,12 +57,17 @@ class Host(Content):
         backup: bool = False,
         validate: Optional[str] = None,
         in_place: bool = False,
+        sync: bool = True,
+        shown: Any = None,
     ) -> bool:
-        """Make a regular file of this content (bytes, text, or a Blob). Returns whether anything changed.
+        """Make a regular file of this content (bytes, text, Blob, Stream, or what was `staged`). Returns whether
+        anything changed.
 
         A link at `path` is replaced, not followed: give `host.real(path)` to write through it. Without `mode` and
         owner an existing file keeps its own. `validate` is a command with %s for the file to check before it is used.
-        `in_place` allows a file that cannot be replaced (mounted into a container) to be overwritten.
+        `in_place` allows a file that cannot be replaced (mounted into a container) to be overwritten. Without `sync`
+        the caller sees to it that many files last through a power cut. `shown` are the texts of the difference, before
+        and after, where the content is secret; empty where the module shows the difference in its own words.
         """
         if isinstance(content, str):
             content = content.encode("utf-8", "surrogateescape")
@@ -73,9 +79,12 @@ class Host(Content):
         uid, gid = self.owner_ids(owner, group, before)
         bits = self._mode_for(mode, before)
         self._refuse_missing_folder(path)
-        self._note_write(path, before, content)
+        if shown is None:
+            self._note_write(path, before, content)
+        else:
+            self.note(shown[0], shown[1], path)
         if self.check:
-            kept = None if isinstance(content, Blob) else content
+            kept = content if isinstance(content, bytes) else None
             self.pretend(path, Node("file", bits, uid, gid, kept))
             return True
         self.remember(path, before)
@@ -86,7 +95,7 @@ class Host(Content):
             uid, gid = (-1 if owner is None else uid), (-1 if group is None else gid)
         check = self._validator(validate, path) if validate else None
         try:
-            files.replace(self.temporary, path, self._chunks(content), bits, (uid, gid), check)
+            self._install(path, content, bits, (uid, gid), check, sync)
         except OSError as problem:
             self._write_otherwise(problem, path, content, bits, in_place)
         if isinstance(content, Blob):
@@ -96,7 +105,7 @@ class Host(Content):
     def _write_otherwise(self, problem: OSError, path: str, content: Any, bits: int, in_place: bool) -> None:
         if not in_place or problem.errno not in files.UNREPLACEABLE:
             self.fail("cannot write %s: %s" % (path, problem.strerror or problem), path=path)
-        files.overwrite(path, self._chunks(content))
+        files.overwrite(path, self.chunks(content))
         os.chmod(path, bits)
 
     def permissions(
@@ -271,7 +280,8 @@ class Host(Content):
             done = self.query(argv)
             if done.rc != 0:
                 said = done.stderr.strip() or done.stdout.strip() or done.error
-                raise ModuleFailed("failed to validate %s: %s" % (path, said), rc=done.rc, stdout=done.stdout)
+                output = {"rc": done.rc, "exit_status": done.rc, "stdout": done.stdout, "stderr": done.stderr}
+                raise ModuleFailed("failed to validate %s: %s" % (path, said), **output)
 
         return check
 

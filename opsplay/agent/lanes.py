@@ -6,6 +6,7 @@ The parent's reader hands frames through: to the child over a pipe, from the chi
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any, Tuple
 
 from opsplay.agent import protocol
@@ -40,6 +41,7 @@ class Lane:
             for lane in agent.lanes.values():
                 os.close(lane.in_fd)
                 os.close(lane.out_fd)
+            forget_imports_under_way()
             settings = dict(agent.settings, lane=number)
             type(agent)(child_in, child_out, agent.mark, settings, agent.importer).serve()
         finally:
@@ -68,6 +70,18 @@ class Lane:
             os.waitpid(self.pid, os.WNOHANG)
         except OSError:
             pass
+
+
+def forget_imports_under_way() -> None:
+    """In a forked child: what the parent's main thread was importing is imported anew, and its locks, which nobody
+    will ever release here, are dropped."""
+    import _frozen_importlib
+
+    for waiting in ("_module_locks", "_blocking_on"):
+        getattr(_frozen_importlib, waiting).clear()
+    for name, module in list(sys.modules.items()):
+        if getattr(getattr(module, "__spec__", None), "_initializing", False):
+            del sys.modules[name]
 
 
 def whole_frames(data: bytes, mark_length: int) -> Tuple[bytes, bytes]:

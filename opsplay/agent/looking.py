@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat as stat_bits
 import time
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from opsplay.agent import files, process, words
 from opsplay.agent.record import ModuleFailed, Record
@@ -93,9 +93,14 @@ class Looking(Record):
                     raise FileNotFoundError(2, "No such file or directory", path)
                 if node.content is not None:
                     return node.content
-                if not os.path.isfile(path):
+                if node.fresh or not os.path.isfile(path):
                     raise ModuleFailed("the content of %s cannot be known before an earlier task has run" % path)
         return files.read_whole(path)
+
+    def knows(self, path: str) -> bool:
+        """Whether a file's content can be read: of some files a preview knows only that they would be there."""
+        node = self._node(self.real(path)) if self.check else None
+        return node is None or node.content is not None or (os.path.isfile(path) and not node.fresh)
 
     def digest(self, path: str, algorithm: str) -> str:
         """A file's hash in hexadecimal, read in chunks. Raises OSError."""
@@ -127,34 +132,24 @@ class Looking(Record):
 
     def uid(self, name: Any) -> int:
         """A user's number, by name or number, users that a preview would have made included."""
-        if isinstance(name, int) or str(name).isdigit():
-            return int(name)
-        import pwd
-
-        try:
-            return pwd.getpwnam(name).pw_uid
-        except KeyError:
-            if self.check and self.shadow.users.get(name):
-                return int(self.shadow.users[name].get("uid") or UNASSIGNED)
-            if self.check and self.shadow.brings_unknown_files:
-                # The package that would be installed may bring its user.
-                return -2
-            raise ModuleFailed("there is no user %r on this host" % name)
+        return self._number("user", "uid", name, self.shadow.users)
 
     def gid(self, name: Any) -> int:
         """A group's number, by name or number, groups that a preview would have made included."""
+        return self._number("group", "gid", name, self.shadow.groups)
+
+    def _number(self, kind: str, field: str, name: Any, pretended: Dict[str, Any]) -> int:
         if isinstance(name, int) or str(name).isdigit():
             return int(name)
-        import grp
-
-        try:
-            return grp.getgrnam(name).gr_gid
-        except KeyError:
-            if self.check and self.shadow.groups.get(name):
-                return int(self.shadow.groups[name].get("gid") or UNASSIGNED)
-            if self.check and self.shadow.brings_unknown_files:
-                return -2
-            raise ModuleFailed("there is no group %r on this host" % name)
+        number = number_of(kind, name)
+        if number is not None:
+            return number
+        if self.check and pretended.get(name):
+            return int(pretended[name].get(field) or UNASSIGNED)
+        if self.check and self.shadow.brings_unknown_files:
+            # The package that would be installed may bring it.
+            return -2
+        raise ModuleFailed("there is no %s %r on this host" % (kind, name))
 
     def owner_ids(self, owner: Any, group: Any, before: Any) -> Tuple[int, int]:
         """The wanted (uid, gid): what was asked for, else what is there, else the agent's own."""
@@ -167,7 +162,7 @@ class Looking(Record):
     def _place(self, path: str) -> str:
         """One name for each place: links above the last part are resolved, those of the preview too."""
         above, _, name = path.rpartition("/")
-        if not above or not self.check or not self.shadow.paths:
+        if not above or not self.check:
             return path
         for _ in range(LINKS_FOLLOWED):
             above = resolved(above)
@@ -182,6 +177,12 @@ class Looking(Record):
         """What a preview would have made of this path; None when it would have left it alone."""
         return self.shadow.node(self._place(path)) if self.check and self.shadow.paths else None
 
+    def pretend_unknown(self, path: str, mode: int, uid: int = 0, gid: int = 0) -> None:
+        """In check mode: let the tasks that follow see a file here whose content only the real run finds out."""
+        node = Node("file", mode, uid, gid)
+        node.fresh = True
+        self.pretend(path, node)
+
     def pretend(self, path: str, node: Node) -> None:
         """In check mode: let the tasks that follow see `node` at this path."""
         self.shadow.put(self._place(path), node)
@@ -193,6 +194,20 @@ def resolved(path: str) -> str:
         return os.path.realpath(path)
     except OSError:
         return path
+
+
+def number_of(kind: str, name: str) -> Optional[int]:
+    """The number of a user or group of this host by its name; None when there is none."""
+    try:
+        if kind == "user":
+            import pwd
+
+            return pwd.getpwnam(name).pw_uid
+        import grp
+
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
 
 
 class ShadowStat:

@@ -104,7 +104,7 @@ class Agent:
         flushed = time.monotonic()
         failed = False
         for index, params in enumerate(job.items):
-            result = self._run_item(job, params)
+            result = self.run_item(job, params)
             failed = failed or bool(result.get("failed"))
             if failed and job.options["on_fail"] == "stop":
                 self.broken_window = job.options["window"]
@@ -124,13 +124,15 @@ class Agent:
             small = [[index, failure] for index, _ in pending]
             self.post(protocol.RESULT, job.number, protocol.encode_json({"results": small, "done": last}))
 
-    def _run_item(self, job: Job, params: Dict[str, Any]) -> Dict[str, Any]:
+    def run_item(self, job: Job, params: Dict[str, Any]) -> Dict[str, Any]:
+        """One item of a call, with everything cleaned up and put back behind it."""
         timeout = job.options.get("timeout") or 0
         job.deadline = time.monotonic() + timeout if timeout else 0.0
         host = self.host
         host.begin(job.number, job.options)
         self.interruption = ""
         self.running = job
+        started = time.monotonic()
         try:
             result = run_module(host, job.module, params)
         except ModuleFailed as problem:
@@ -144,6 +146,7 @@ class Agent:
             job.deadline = 0.0
             host.clean_up()
             self._restore()
+        result["_seconds"] = round(time.monotonic() - started, 4)
         return host.finish(result)
 
     def _restore(self) -> None:

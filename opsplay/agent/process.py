@@ -187,8 +187,14 @@ class Feed:
 
 
 def poll(pid: int) -> Optional[int]:
-    """The wait status, or None while the program runs."""
-    found, status = os.waitpid(pid, os.WNOHANG)
+    """The wait status, or None while the program runs.
+
+    An interruption ends programs and takes their status itself: such a one counts as killed.
+    """
+    try:
+        found, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return 9
     return status if found else None
 
 
@@ -222,6 +228,16 @@ def kill_group(pid: int) -> None:
                 break
             time.sleep(0.01)
     reap(pid)
+
+
+def end(pid: int, seconds: float) -> None:
+    """Wait so long for a program that was asked to end, then force it. An interruption may have reaped it before."""
+    try:
+        gone = wait_until(pid, time.monotonic() + seconds) is not None
+    except ChildProcessError:
+        return
+    if not gone:
+        kill_group(pid)
 
 
 def group_lives(pid: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat as stat_bits
+import sys
 import time
 from typing import Any, Dict, List, NoReturn
 
@@ -13,6 +14,8 @@ from opsplay.agent.shadow import Shadow
 # A replaced file's content is kept for undo up to this size; larger files need the module's own way back.
 UNDO_LIMIT = 16 << 20
 PROGRESS_EVERY = 0.5
+# Larger files are told by size and time, not by their hash.
+OBSERVED_LIMIT = 1 << 20
 
 
 class ModuleFailed(Exception):
@@ -42,17 +45,22 @@ class Record:
         self.begin(0, {})
 
     def begin(self, number: int, options: Dict[str, Any]) -> None:
-        """Start a task: `options` are check, diff, keep_undo and environment."""
+        """Start a task: `options` are check, diff, reads_only (it changes nothing), keep_undo, environment, and
+        what other agents of this host have pretended (shadow)."""
         self.number = number
         self.check = bool(options.get("check"))
         self.want_diff = bool(options.get("diff"))
+        self.reads_only = bool(options.get("reads_only"))
         self.keep_undo = bool(options.get("keep_undo")) and not self.check
         self.changed = False
         self.backup_file = ""
         self.diffs: List[Dict[str, Any]] = []
         self.warnings: List[str] = []
+        self.unknown_values: List[str] = []
         self.undo: List[Dict[str, Any]] = []
         self._interrupted = ""
+        if options.get("shadow"):
+            self.shadow.learn(options["shadow"])
         os.environ.update(options.get("environment") or {})
 
     def outcome(self, **data: Any) -> Dict[str, Any]:
@@ -69,7 +77,29 @@ class Record:
             result["warnings"] = self.warnings + list(result.get("warnings", ()))
         if self.undo:
             result["_undo"] = self.undo
+            result["_observed"] = [observed(entry["path"]) for entry in self.undo]
+        if self.check:
+            self._tell_preview(result)
         return result
+
+    def _tell_preview(self, result: Dict[str, Any]) -> None:
+        """What a preview does not know, and whether a failure may be for want of what it did not do."""
+        if self.unknown_values:
+            result["_unknown"] = self.unknown_values
+        if result.get("failed") and self.shadow.ran_programs:
+            result["_uncertain"] = True
+        news = self.shadow.news()
+        if news:
+            result["_shadow"] = news
+
+    def unknown(self, *names: str) -> None:
+        """Return values that only a real run finds out: who uses them in a preview is told so."""
+        self.unknown_values.extend(names)
+
+    def pretend_program(self) -> None:
+        """A preview does not run a program, which might make any file, unless the playbook says it changes nothing."""
+        if not self.reads_only:
+            self.shadow.ran_programs = True
 
     def fail(self, message: str, **data: Any) -> NoReturn:
         """End the task as failed. Raises ModuleFailed always."""
@@ -92,6 +122,10 @@ class Record:
             payload = protocol.encode_json({"text": text, "done": done, "total": total})
             self._agent.send(protocol.PROGRESS, self.number, payload)
 
+    def deliver(self, chunk: bytes) -> None:
+        """Send a piece of content to the control side, which asked for it with this call."""
+        self._agent.send(protocol.DATA, self.number, chunk)
+
     # --- interruption ---
 
     def interrupt(self, reason: str) -> None:
@@ -105,6 +139,16 @@ class Record:
     def critical(self, seconds: float) -> "Critical":
         """A section that an interruption waits for, at most this long: `with host.critical(60): …`."""
         return Critical(self, seconds)
+
+    def lock(self, name: str, wait: float = 0) -> Any:
+        """A section that one run at a time may be in: `with host.lock("pg_backup", wait=60): …`.
+
+        `name` is a word, or the path of a file to lock; `wait` is in seconds. Fails with the holder's name. The lock is
+        free when the section ends, however it ends. A preview takes none.
+        """
+        # By its name, as `call` does: it travels with the modules that use this primitive.
+        __import__("opsplay.agent.locks")
+        return sys.modules["opsplay.agent.locks"].Lock(self, name, wait)
 
     def leave_critical(self) -> None:
         self._critical_depth -= 1
@@ -160,6 +204,25 @@ class Critical:
 
     def __exit__(self, *exc: Any) -> None:
         self.record.leave_critical()
+
+
+def observed(path: str) -> Dict[str, Any]:
+    """What is at a path now, so that a later run can tell whether it is still so."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return {"path": path, "kind": "absent"}
+    seen = {"path": path, "kind": kind_of(found), "mode": stat_bits.S_IMODE(found.st_mode)}  # type: Dict[str, Any]
+    seen.update(uid=found.st_uid, gid=found.st_gid)
+    if seen["kind"] == "link":
+        seen["target"] = os.readlink(path)
+    elif seen["kind"] == "file":
+        seen.update(size=found.st_size, mtime=found.st_mtime)
+        if found.st_size <= OBSERVED_LIMIT:
+            import hashlib
+
+            seen["sha256"] = hashlib.sha256(files.read_whole(path)).hexdigest()
+    return seen
 
 
 def kind_of(found: Any) -> str:

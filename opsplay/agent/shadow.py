@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 
 class Node:
     """A path as it would be. `content` None means "cannot be known" (a package would bring it).
 
-    A `fresh` folder would have been made in the place of one that was removed: what lies there now would be gone.
+    A `fresh` folder would have been made in the place of one that was removed: what lies there now would be gone. The
+    content of a `fresh` file cannot be known, whatever lies there now (a program would have written it anew).
     """
 
     __slots__ = ("kind", "mode", "uid", "gid", "content", "target", "fresh")
@@ -30,8 +31,34 @@ class Node:
         self.target = target
         self.fresh = False
 
+    @classmethod
+    def of(cls, fields: List[Any]) -> "Node":
+        """The node that `fields` gave."""
+        from binascii import a2b_base64
+
+        kind, mode, uid, gid, content, target, fresh = fields
+        node = cls(kind, mode, uid, gid, None if content is None else a2b_base64(content), target)
+        node.fresh = fresh
+        return node
+
+    def fields(self) -> List[Any]:
+        """All of it, in values that can travel."""
+        from binascii import b2a_base64
+
+        content = None if self.content is None else b2a_base64(self.content, newline=False).decode("ascii")
+        return [self.kind, self.mode, self.uid, self.gid, content, self.target, self.fresh]
+
 
 ABSENT = Node("absent")
+
+
+def copied(value: Any) -> Any:
+    """The same, so that a later change of the original is seen as one."""
+    return {key: copied(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+KINDS = ("paths", "users", "groups", "packages", "units")
+FLAGS = ("ran_programs", "renewed_package_lists")
 
 
 class Shadow:
@@ -47,6 +74,39 @@ class Shadow:
         self.ran_programs = False
         # Whether package lists would have been fetched, so that packages unknown now may be known then.
         self.renewed_package_lists = False
+        self._told: Dict[str, Any] = {}
+
+    # --- what the agents of other users on this host know ---
+
+    def news(self) -> Dict[str, Any]:
+        """What has changed since the last time, in values that can travel; names that are forgotten are None."""
+        now = self._plain()
+        changed = {name: value for name, value in now.items() if self._told.get(name) != value}
+        changed.update({name: None for name in self._told if name not in now})
+        self._told = now
+        return changed
+
+    def learn(self, news: Dict[str, Any]) -> None:
+        """Take over what another agent has pretended."""
+        for name, value in news.items():
+            kind, _, key = name.partition(" ")
+            if kind == "flag" and key in FLAGS:
+                setattr(self, key, bool(value))
+            elif kind in KINDS and value is None:
+                getattr(self, kind).pop(key, None)
+            elif kind in KINDS:
+                getattr(self, kind)[key] = Node.of(value) if kind == "paths" else value
+        self._told = self._plain()
+
+    def _plain(self) -> Dict[str, Any]:
+        found: Dict[str, Any] = {}
+        for kind in KINDS[1:]:
+            found.update({"%s %s" % (kind, name): copied(value) for name, value in getattr(self, kind).items()})
+        found.update({"paths " + path: node.fields() for path, node in self.paths.items()})
+        for flag in FLAGS:
+            if getattr(self, flag):
+                found["flag " + flag] = True
+        return found
 
     @property
     def brings_unknown_files(self) -> bool:
