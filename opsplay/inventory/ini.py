@@ -15,30 +15,40 @@ from opsplay.inventory.ranges import expand
 
 SECTION = re.compile(r"^\[([^\[\]:]+)(?::(\w+))?\]\s*(?:[#;].*)?$")
 KINDS = ("hosts", "vars", "children")
+# A host that is an IPv6 address with a port, which begins as a section does.
+ADDRESS = re.compile(r"\[[0-9a-fA-F:.]+\]:\d")
 
 
 def parse(text: str, file: str, inventory: Inventory) -> None:
     """Add what an INI text declares. Raises InventoryError with the place."""
     section, kind = UNGROUPED, "hosts"
     declared, named = set(inventory.groups), dict[str, Location]()
+    # Groups that are named as children before they are declared: they become children when they are.
+    awaited: dict[str, list[str]] = {}
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         at = Location(file, number, len(raw) - len(raw.lstrip()) + 1)
         if not line or line[0] in "#;":
             continue
-        if line.startswith("["):
+        if line.startswith("[") and not ADDRESS.match(line):
             section, kind = _section(line, at, inventory)
             if kind == "vars":
                 named.setdefault(section, at)
             else:
                 declared.add(section)
+                for parent in awaited.pop(section, ()):
+                    inventory.add_child(parent, section, at)
         elif kind == "vars":
-            name, value = _assignment(line, at)
+            name, _, text = line.partition("=")
+            name, value = _assignment(f"{name}={text.strip()}" if "=" in line else line, at)
             inventory.groups[section].vars[name] = value
         elif kind == "children":
             child = re.split(r"\s[#;]", line)[0].strip()
-            inventory.add_child(section, child, at)
             named.setdefault(child, at)
+            if child in inventory.groups:
+                inventory.add_child(section, child, at)
+            else:
+                awaited.setdefault(child, []).append(section)
         else:
             _host_line(line, section, at, inventory)
     for name, at in named.items():
@@ -67,7 +77,7 @@ def _host_line(line: str, group: str, at: Location, inventory: Inventory) -> Non
     pattern, port = split_port(words[0])
     values = dict(_assignment(word, at) for word in words[1:])
     for name in expand(pattern, at):
-        host = inventory.add_host(name, group if group != UNGROUPED else ALL, at)
+        host = inventory.add_host(name, group, at)
         if port is not None:
             host.vars["ansible_port"] = port
         host.vars.update(values)
@@ -86,7 +96,7 @@ def _assignment(text: str, at: Location) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise InventoryError(f"expected name=value, not {text!r}", at=at)
-    return name.strip(), literal(value.strip(), at)
+    return name.strip(), literal(value, at)
 
 
 def literal(text: str, at: Location) -> Any:

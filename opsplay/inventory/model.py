@@ -35,17 +35,26 @@ class InventoryHost:
     """A host: the variables of its own lines, and the groups it is directly in."""
 
     name: str
+    file: str | None = None
+    """where it was named first, if in a file"""
+    is_implicit: bool = False
+    """nobody named it: it is in no group, and no pattern but its own name finds it"""
     vars: dict[str, Any] = field(default_factory=dict)
     groups: dict[str, None] = field(default_factory=dict)
 
 
 class Inventory:
-    """All hosts and groups. `sources` are the files it was read from; `folders` may hold group_vars and host_vars."""
+    """All hosts and groups. `origins` are what it was read from as the user named them, `sources` the files among
+    that; `folders` may hold group_vars and host_vars, `extra` are the variables of the command line."""
 
     def __init__(self) -> None:
         self.hosts: dict[str, InventoryHost] = {}
         self.groups: dict[str, Group] = {ALL: Group(ALL), UNGROUPED: Group(UNGROUPED)}
+        self.origins: list[str] = []
         self.sources: list[str] = []
+        self.source: str | None = None
+        """the file that is being read"""
+        self.extra: dict[str, Any] = {}
         self.folders: list[str] = []
         self._depths: dict[str, int] = {}
         self.add_child(ALL, UNGROUPED)
@@ -59,16 +68,21 @@ class Inventory:
             self.groups[name] = Group(name)
         return self.groups[name]
 
-    def add_host(self, name: str, group: str = ALL, at: Location | None = None) -> InventoryHost:
+    def add_host(self, name: str, group: str | None = None, at: Location | None = None) -> InventoryHost:
         """The host of this name, made if needed, as a member of a group."""
         if name not in self.hosts:
             check_name(name, "host", at)
-            self.hosts[name] = InventoryHost(name)
+            self.hosts[name] = InventoryHost(name, self.source)
         host = self.hosts[name]
-        if group != ALL:
+        host.is_implicit = False
+        if group is not None:
             self.add_group(group, at).hosts[name] = None
             host.groups[group] = None
         return host
+
+    def add_implicit_host(self, name: str) -> InventoryHost:
+        """This machine, which need not be in the inventory."""
+        return self.hosts.setdefault(name, InventoryHost(name, is_implicit=True))
 
     def add_child(self, parent: str, child: str, at: Location | None = None) -> None:
         """Make a group a child of another. Raises InventoryError for a circle."""
@@ -81,15 +95,22 @@ class Inventory:
     def settle(self) -> None:
         """Once all is read: hosts in no group become `ungrouped`, groups without a parent belong to `all`."""
         for host in self.hosts.values():
-            if not [name for name in host.groups if name != UNGROUPED]:
-                self.groups[UNGROUPED].hosts[host.name] = None
-                host.groups[UNGROUPED] = None
-            else:
+            if host.groups.keys() - {ALL, UNGROUPED}:
                 self.groups[UNGROUPED].hosts.pop(host.name, None)
                 host.groups.pop(UNGROUPED, None)
+            elif not host.is_implicit:
+                self.groups[UNGROUPED].hosts[host.name] = None
+                host.groups[UNGROUPED] = None
         for group in self.groups.values():
             if group.name != ALL and not group.parents:
                 self.add_child(ALL, group.name)
+
+    def replace(self, other: Inventory) -> None:
+        """Become what another inventory is; this machine stays known."""
+        for host in self.hosts.values():
+            if host.is_implicit:
+                other.hosts.setdefault(host.name, host)
+        self.__dict__.update(other.__dict__)
 
     # --- asking ---
 
@@ -106,8 +127,6 @@ class Inventory:
 
     def hosts_in(self, name: str) -> list[str]:
         """The hosts of a group and of all groups below it, each once."""
-        if name == ALL:
-            return list(self.hosts)
         found: dict[str, None] = {}
         for group in self.descendants(name):
             found.update(self.groups[group].hosts)

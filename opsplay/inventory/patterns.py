@@ -21,7 +21,7 @@ def split(pattern: str) -> list[str]:
         return [part for piece in pattern.split(",") for part in split(piece.strip()) if part]
     if _is_address(pattern.lstrip("&!")):
         return [pattern]
-    return [part.strip() for part in re.split(r"(?<!\?):(?![^\[]*\])", pattern) if part.strip()]
+    return [part.strip() for part in re.split(r"(?<!\(\?):(?![^\[]*\])", pattern) if part.strip()]
 
 
 def _is_address(text: str) -> bool:
@@ -82,7 +82,9 @@ def _from_file(name: str) -> list[str]:
 
 
 def suggestion(name: str, inventory: Inventory) -> str | None:
-    """A hint with the known name that is nearest."""
+    """A hint with the known name that is nearest; that a group has no hosts is told where it is the name itself."""
+    if name in inventory.groups:
+        return f"the group '{name}' has no hosts yet"
     close = difflib.get_close_matches(name, [*inventory.hosts, *inventory.groups], n=1)
     return f"did you mean '{close[0]}'?" if close else None
 
@@ -110,7 +112,7 @@ def _match_whole(pattern: str, inventory: Inventory, at: Location | None) -> lis
     if pattern in inventory.hosts:
         return [pattern]
     if pattern in LOCAL_NAMES:
-        host = inventory.add_host(pattern)
+        host = inventory.add_implicit_host(pattern)
         host.vars.setdefault("ansible_connection", "local")
         return [pattern]
     return []
@@ -121,7 +123,7 @@ def _by_name(matches: Callable[[str], bool], inventory: Inventory) -> list[str]:
     for group in inventory.groups:
         if matches(group):
             found.update(dict.fromkeys(inventory.hosts_in(group)))
-    found.update({name: None for name in inventory.hosts if matches(name)})
+    found.update({name: None for name, host in inventory.hosts.items() if matches(name) and not host.is_implicit})
     return list(found)
 
 

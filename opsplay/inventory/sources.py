@@ -1,28 +1,36 @@
-"""Read inventory sources: files in INI or YAML, scripts, folders of them, and lists of hosts on the command line."""
+"""Read inventory sources: files of every form, programs, folders of them, and lists of hosts on the command line."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from opsplay.documents import yaml as documents
-from opsplay.documents.values import trust
-from opsplay.errors import InventoryError, Location, OpsplayError, Problems
-from opsplay.inventory import ini, yaml
-from opsplay.inventory.model import ALL, Inventory
+from opsplay.documents.keyring import KEYRING
+from opsplay.documents.values import NOWHERE, place_of, trust
+from opsplay.errors import DocumentError, InventoryError, Location, OpsplayError, Problems
+from opsplay.inventory import constructed, generator, ini, scripts, yaml
+from opsplay.inventory.model import UNGROUPED, Inventory
 
-IGNORED_SUFFIXES = ("~", ".orig", ".cfg", ".retry", ".bak", ".pyc", ".pyo", ".md", ".txt", ".j2", ".swp")
-VARIABLE_FOLDERS = ("group_vars", "host_vars")
-SCRIPT_SECONDS = 120
+IGNORED_SUFFIXES = (
+    ".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry",
+)  # fmt: skip
+IGNORED_NAMES = ("group_vars", "host_vars", "vars_plugins")
+YAML_SUFFIXES = (".yml", ".yaml", ".json")
+# What a YAML file may name as its `plugin`.
+PLUGINS = {"constructed": constructed.load, "generator": generator.load}
+BUILTIN = "ansible.builtin."
 
 
-def load(sources: Sequence[str]) -> Inventory:
-    """Everything that the sources declare, later ones over earlier. Raises Problems with every error found."""
+def load(sources: Sequence[str], extra: Mapping[str, Any] | None = None) -> Inventory:
+    """Everything that the sources declare, later ones over earlier. Raises Problems with every error found.
+
+    `extra` are the variables of the command line, which constructed inventories may use.
+    """
     inventory = Inventory()
+    inventory.extra = dict(extra or {})
     errors: list[OpsplayError] = []
     for source in sources:
         try:
@@ -31,24 +39,27 @@ def load(sources: Sequence[str]) -> Inventory:
             errors.append(problem)
     if errors:
         raise Problems(errors)
+    inventory.source = None
     inventory.settle()
     return inventory
 
 
 def _load_source(source: str, inventory: Inventory, errors: list[OpsplayError]) -> None:
-    if "," in source:
+    inventory.origins.append(source)
+    path = Path(source)
+    if "," in source and not path.exists():
+        inventory.source = None
         for name in filter(None, (part.strip() for part in source.split(","))):
             host, port = ini.split_port(name)
-            added = inventory.add_host(host)
+            added = inventory.add_host(host, UNGROUPED)
             if port is not None:
                 added.vars["ansible_port"] = port
-        inventory.folders.append(os.getcwd())
         return
-    path = Path(source)
     if not path.exists():
         raise InventoryError(f"there is no inventory '{source}'", hint="a list of hosts needs a comma, as in -i web1,")
     inventory.folders.append(str(path if path.is_dir() else path.parent))
-    for file in _files(path):
+    for file in files_of(path):
+        inventory.source = os.path.abspath(file)
         try:
             _load_file(file, inventory)
         except OpsplayError as problem:
@@ -56,64 +67,90 @@ def _load_source(source: str, inventory: Inventory, errors: list[OpsplayError]) 
         inventory.sources.append(str(file))
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """The files of a source: itself, or all of a folder that may be inventories, by name."""
     if not path.is_dir():
         return [path]
     found: list[Path] = []
     for entry in sorted(path.iterdir()):
-        if entry.name.startswith(".") or entry.name in VARIABLE_FOLDERS or entry.name.endswith(IGNORED_SUFFIXES):
+        if entry.name.startswith(".") or entry.name in IGNORED_NAMES or entry.name.endswith(IGNORED_SUFFIXES):
             continue
-        found += _files(entry)
+        found += files_of(entry)
     return found
 
 
 def _load_file(path: Path, inventory: Inventory) -> None:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise InventoryError(f"cannot read the inventory: {problem}", at=Location(str(path))) from problem
-    if os.access(path, os.X_OK) and text.startswith("#!"):
-        _load_script(path, inventory)
-    elif path.suffix in (".yml", ".yaml", ".json"):
+        content = KEYRING.read(path)
+    except OSError as problem:
+        raise InventoryError(f"cannot read the inventory: {problem.strerror}", at=Location(str(path))) from problem
+    if scripts.is_script(path, content.data):
+        scripts.load(path, inventory)
+        return
+    try:
+        text = content.data.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        raise InventoryError("cannot read the inventory: it is not UTF-8 text", at=Location(str(path))) from problem
+    _load_text(text, path, inventory)
+    if content.secret:
+        _keep_secret(str(path), inventory)
+
+
+def _load_text(text: str, path: Path, inventory: Inventory) -> None:
+    if path.suffix == ".toml":
+        yaml.parse(_toml(text, path), str(path), inventory)
+    elif path.suffix in YAML_SUFFIXES:
         for document in documents.parse(text, str(path)):
-            yaml.parse(document, str(path), inventory)
+            _load_document(document, str(path), inventory)
+    elif not path.suffix and (document := _yaml_without_suffix(text, path)) is not None:
+        _load_document(document, str(path), inventory)
     else:
         ini.parse(text, str(path), inventory)
 
 
-def _load_script(path: Path, inventory: Inventory) -> None:
-    """A script's own JSON: groups with hosts, vars and children, and `_meta.hostvars`."""
-    at = Location(str(path))
-    document = _run_script([str(path.absolute()), "--list"], at)
-    meta = document.pop("_meta", None)
-    for name, body in document.items():
-        group = inventory.add_group(name, at)
-        members = body if isinstance(body, list) else body.get("hosts", [])
-        for host in members:
-            inventory.add_host(str(host), name, at)
-        if isinstance(body, dict):
-            group.vars.update(trust(body.get("vars", {}), at))
-            for child in body.get("children", []):
-                if (name, child) != (ALL, "ungrouped"):
-                    inventory.add_child(name, str(child), at)
-    hostvars = meta.get("hostvars", {}) if isinstance(meta, dict) else None
-    for name in list(inventory.hosts) if hostvars is None else hostvars:
-        values = hostvars[name] if hostvars is not None else _run_script([str(path.absolute()), "--host", name], at)
-        inventory.add_host(str(name), at=at).vars.update(trust(values, at))
+def _load_document(document: Any, file: str, inventory: Inventory) -> None:
+    """An inventory, or the settings of one that is made."""
+    if not isinstance(document, Mapping) or not isinstance(document.get("plugin"), str):
+        yaml.parse(document, file, inventory)
+        return
+    name = document["plugin"].removeprefix(BUILTIN)
+    if name not in PLUGINS:
+        at = yaml.key_place(document, "plugin", place_of(document, Location(file)))
+        hint = f"use {' or '.join(PLUGINS)}, or a program that prints JSON"
+        raise InventoryError(f"there is no inventory plugin '{document['plugin']}'", at=at, hint=hint)
+    PLUGINS[name](document, file, inventory)
 
 
-def _run_script(argv: list[str], at: Location) -> dict[str, Any]:
+def _yaml_without_suffix(text: str, path: Path) -> Any:
+    """The mapping that a file named `hosts` and the like holds when it is YAML, else None."""
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=SCRIPT_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        raise InventoryError(f"the inventory script did not run: {problem}", at=at) from problem
-    if done.returncode != 0:
-        said = done.stderr.strip()
-        raise InventoryError(f"the inventory script ended with {done.returncode}: {said}", at=at)
+        found = documents.parse(text, str(path))
+    except DocumentError:
+        if text.lstrip().startswith("---"):
+            raise
+        return None
+    document: Any = found[0] if len(found) == 1 else None
+    is_mapping = isinstance(document, Mapping)
+    return document if is_mapping and all(isinstance(body, Mapping | None) for body in document.values()) else None
+
+
+def _toml(text: str, path: Path) -> Any:
     try:
-        document = json.loads(done.stdout)
-    except ValueError as problem:
-        raise InventoryError(f"the inventory script did not print JSON: {problem}", at=at) from problem
-    if not isinstance(document, dict):
-        raise InventoryError("the inventory script must print a JSON object", at=at)
-    return document
+        import tomllib
+    except ImportError as problem:
+        raise InventoryError("inventories in TOML need Python 3.11 or newer", at=Location(str(path))) from problem
+    try:
+        groups = trust(tomllib.loads(text), Location(str(path)))
+    except tomllib.TOMLDecodeError as problem:
+        raise InventoryError(f"not TOML: {problem}", at=Location(str(path))) from problem
+    for body in groups.values():
+        # TOML has no null: children are a list there.
+        if isinstance(body, dict) and isinstance(body.get("children"), list):
+            body["children"] = dict.fromkeys(body["children"])
+    return groups
+
+
+def _keep_secret(file: str, inventory: Inventory) -> None:
+    """Mask the values that an encrypted inventory gave."""
+    for variables in [owner.vars for owners in (inventory.hosts, inventory.groups) for owner in owners.values()]:
+        KEYRING.learn({name: value for name, value in variables.items() if place_of(value, NOWHERE).file == file})

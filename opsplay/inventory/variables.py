@@ -7,38 +7,55 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from opsplay.documents import yaml as documents
-from opsplay.documents.values import place_of
-from opsplay.errors import InventoryError, Location
+from opsplay.documents.variables import load_variables, variable_files
 from opsplay.inventory.model import ALL, PRIORITY, Inventory
-
-SUFFIXES = ("", ".yml", ".yaml", ".json")
 
 
 class InventoryVariables:
-    """Variables of hosts. `playbook_folder` may hold group_vars and host_vars of its own, over the inventory's."""
+    """Variables of hosts. `playbook_folder` may hold group_vars and host_vars of its own, over the inventory's;
+    without `files`, none are looked for."""
 
-    def __init__(self, inventory: Inventory, playbook_folder: str | None = None) -> None:
+    def __init__(self, inventory: Inventory, playbook_folder: str | None = None, files: bool = True) -> None:
         self._inventory = inventory
-        folders = dict.fromkeys(os.path.abspath(folder) for folder in inventory.folders)
+        folders = dict.fromkeys(os.path.abspath(folder) for folder in inventory.folders if files)
         self._inventory_folders = list(folders)
         playbook = os.path.abspath(playbook_folder) if playbook_folder else None
-        self._playbook_folders = [playbook] if playbook and playbook not in folders else []
+        self._playbook_folders = [playbook] if playbook else []
         self._files: dict[tuple[str, str, str], Mapping[str, Any]] = {}
         self._groups: dict[tuple[str, ...], dict[str, Any]] = {}
         self._hosts: dict[str, dict[str, Any]] = {}
 
+    def renew(self, files: bool = False) -> None:
+        """Hosts or groups were added to the inventory: merge anew; with `files`, read their files anew as well."""
+        if files:
+            self._files.clear()
+        self._groups.clear()
+        self._hosts.clear()
+
     def of(self, host: str) -> dict[str, Any]:
-        """All of a host's inventory variables, unrendered. Raises DocumentError or InventoryError."""
+        """All of a host's inventory variables, unrendered. Raises DocumentError."""
         if host not in self._hosts:
             groups = tuple(self._inventory.groups_of(host))
             values = dict(self._of_groups(groups))
-            own = self._inventory.hosts.get(host)
-            values.update(own.vars if own else {})
-            for folder in (*self._inventory_folders, *self._playbook_folders):
-                values.update(self._from_folder(folder, "host_vars", host))
+            values.update(self.own(host))
             self._hosts[host] = values
         return self._hosts[host]
+
+    def own(self, host: str) -> dict[str, Any]:
+        """What is said of the host itself, without its groups."""
+        known = self._inventory.hosts.get(host)
+        values = dict(known.vars if known else {})
+        for folder in (*self._inventory_folders, *self._playbook_folders):
+            values.update(self._from_folder(folder, "host_vars", host))
+        return values
+
+    def of_group(self, name: str) -> dict[str, Any]:
+        """What is said of one group, without those that it belongs to."""
+        values = dict(self._inventory.groups[name].vars)
+        values.pop(PRIORITY, None)
+        for folder in (*self._inventory_folders, *self._playbook_folders):
+            values.update(self._from_folder(folder, "group_vars", name))
+        return values
 
     def _of_groups(self, groups: tuple[str, ...]) -> dict[str, Any]:
         if groups not in self._groups:
@@ -67,40 +84,3 @@ class InventoryVariables:
                 values.update(load_variables(path))
             self._files[key] = values
         return self._files[key]
-
-
-def variable_files(folder: Path, name: str) -> list[Path]:
-    """The files that hold the variables of a group or host: of NAME, NAME.yml … the first that exists.
-
-    A folder of that name stands for all files below it, in the order of their paths.
-    """
-    for suffix in SUFFIXES:
-        path = folder / (name + suffix)
-        if path.is_dir():
-            return _below(path)
-        if path.is_file():
-            return [path]
-    return []
-
-
-def _below(folder: Path) -> list[Path]:
-    found: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name.endswith("~"):
-            continue
-        if path.is_dir():
-            found += _below(path)
-        elif path.suffix in SUFFIXES:
-            found.append(path)
-    return found
-
-
-def load_variables(path: Path) -> Mapping[str, Any]:
-    """A file of variables. Raises DocumentError, or InventoryError when it is no mapping."""
-    document = documents.load(path)
-    if document is None:
-        return {}
-    if not isinstance(document, Mapping):
-        at = place_of(document, Location(str(path)))
-        raise InventoryError("a file of variables must be a mapping of names to values", at=at)
-    return document

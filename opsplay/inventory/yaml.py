@@ -8,7 +8,7 @@ from typing import Any
 from opsplay.documents.values import place_of
 from opsplay.errors import InventoryError, Location
 from opsplay.inventory.ini import split_port
-from opsplay.inventory.model import ALL, Inventory
+from opsplay.inventory.model import Inventory
 from opsplay.inventory.ranges import expand
 
 KEYS = ("hosts", "vars", "children")
@@ -43,8 +43,7 @@ def _group(name: str, body: Any, at: Location, inventory: Inventory) -> None:
         else:
             for child, inner in entries.items():
                 spot = key_place(entries, child, place)
-                if name != ALL or child not in inventory.groups:
-                    inventory.add_child(name, str(child), spot)
+                inventory.add_child(name, str(child), spot)
                 _group(str(child), inner, spot, inventory)
 
 

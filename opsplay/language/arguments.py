@@ -69,7 +69,8 @@ def key_values(text: str, at: Location) -> tuple[dict[str, Any], str]:
     rest: list[str] = []
     spans, closed = word_spans(text)
     if not closed:
-        raise LanguageError(f"a quote or a template expression does not end: {text}", at=at)
+        message = f"a quote or a template expression does not end: {text}"
+        raise LanguageError(message, at=at, rule="module-arguments")
     for start, end in spans:
         word = text[start:end]
         match = KEY.match(word)
@@ -97,4 +98,4 @@ def free_form(text: str, known: Mapping[str, Any], at: Location) -> tuple[dict[s
         else:
             kept.append(text[done:end])
         done = end
-    return found, "".join([*kept, text[done:]]).strip()
+    return found, "".join([*kept, text[done:]]).lstrip().rstrip(" \t")

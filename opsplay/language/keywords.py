@@ -30,21 +30,15 @@ TASK = INHERITED | words(
     notify poll register retries until when"""
 )
 IMPORT = INHERITED | words("when notify delegate_to delegate_facts")
+INCLUDE = TASK
+ROLE = INHERITED | words("role when delegate_to delegate_facts")
+PROMPT = words("name prompt default private confirm encrypt salt salt_size unsafe")
 IMPORT_PLAY = words("name tags vars when import_playbook ansible.builtin.import_playbook")
 HANDLER = TASK | {"listen"}
 LOOP_CONTROL = words("loop_var index_var label pause extended extended_allitems break_when")
 
-# Understood by Ansible, not yet by opsplay: saying so is better than passing them over.
-NOT_YET = {
-    "async": "background tasks are not supported yet",
-    "vars_prompt": "prompts are not supported yet; give the value with -e",
-    "delegate_to": "delegation is not supported yet",
-    "run_once": "run_once is not supported yet",
-    "debugger": "the task debugger is not supported",
-    "throttle": "throttle is not supported yet",
-    "module_defaults": "module_defaults are not supported yet",
-    "roles": "roles are not supported yet; use import_tasks",
-}
+# Understood by Ansible, not by opsplay: saying so is better than passing them over.
+NOT_SUPPORTED = {"debugger": "the task debugger is not supported"}
 
 
 def suggestion(word: str, known: Iterable[str]) -> str | None:
@@ -63,7 +57,9 @@ def wrong(
         place = places.get(key, at)
         if key not in known:
             hint = suggestion(str(key), known)
-            errors.append(LanguageError(f"unknown keyword '{key}' of {what}", at=place, hint=hint))
-        elif key in NOT_YET and values[key]:
-            errors.append(LanguageError(f"'{key}': {NOT_YET[str(key)]}", at=place))
+            message = f"unknown keyword '{key}' of {what}"
+            errors.append(LanguageError(message, at=place, hint=hint, rule="unknown-keyword"))
+        elif key in NOT_SUPPORTED and values[key]:
+            message = f"'{key}': {NOT_SUPPORTED[str(key)]}"
+            errors.append(LanguageError(message, at=place, rule="unsupported-keyword"))
     return errors

@@ -9,6 +9,7 @@ from opsplay.agent.spec import to_bool
 from opsplay.documents.values import place_of
 from opsplay.errors import LanguageError, Location
 from opsplay.language import keywords
+from opsplay.language.inherit import conditions
 from opsplay.model import Loop
 from opsplay.templating.loops import NAMES
 
@@ -28,12 +29,14 @@ def loop_of(entry: Mapping[str, Any], at: Location) -> Loop | None:
         return None
     places: Mapping[str, Location] = getattr(entry, "key_at", {})
     if len(found) > 1:
-        raise LanguageError(f"two loops in one task: {found[0]} and {found[1]}", at=places.get(found[1], at))
+        both = f"{found[0]} and {found[1]}"
+        raise LanguageError(f"two loops in one task: {both}", at=places.get(found[1], at), rule="two-loops")
     name = found[0].removeprefix(WITH) if is_with(found[0]) else None
     if name is not None and name not in NAMES:
         hint = keywords.suggestion(name, NAMES)
         place = places.get(found[0], at)
-        raise LanguageError(f"unknown loop '{found[0]}'", at=place, hint=hint and hint.replace("'", f"'{WITH}", 1))
+        hint = hint and hint.replace("'", f"'{WITH}", 1)
+        raise LanguageError(f"unknown loop '{found[0]}'", at=place, hint=hint, rule="unknown-loop")
     return Loop(
         entry[found[0]],
         lookup=name,
@@ -42,13 +45,15 @@ def loop_of(entry: Mapping[str, Any], at: Location) -> Loop | None:
         label=control.get("label"),
         pause=_seconds(control.get("pause"), at),
         extended=_flag(control.get("extended"), at),
+        with_all_items=_flag(control.get("extended_allitems", True), at),
+        break_when=conditions(control.get("break_when")),
     )
 
 
 def _control(entry: Mapping[str, Any], at: Location) -> Mapping[str, Any]:
     control = entry.get("loop_control") or {}
     if not isinstance(control, Mapping):
-        raise LanguageError("loop_control must be a mapping", at=place_of(control, at))
+        raise LanguageError("loop_control must be a mapping", at=place_of(control, at), rule="not-a-mapping")
     errors = keywords.wrong(control, control, keywords.LOOP_CONTROL, "loop_control", place_of(control, at))
     if errors:
         raise errors[0]
@@ -59,11 +64,13 @@ def _seconds(value: Any, at: Location) -> float:
     try:
         return float(value or 0)
     except (TypeError, ValueError) as problem:
-        raise LanguageError("pause of loop_control must be a number of seconds", at=place_of(value, at)) from problem
+        message = "pause of loop_control must be a number of seconds"
+        raise LanguageError(message, at=place_of(value, at), rule="keyword-value") from problem
 
 
 def _flag(value: Any, at: Location) -> bool:
     try:
         return False if value is None else to_bool(value)
     except ValueError as problem:
-        raise LanguageError(f"extended of loop_control: {problem}", at=place_of(value, at)) from problem
+        message = f"extended of loop_control: {problem}"
+        raise LanguageError(message, at=place_of(value, at), rule="keyword-value") from problem

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.compiler import CodeGenerator, Frame
@@ -15,7 +15,9 @@ from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
+from opsplay.templating import filters, tests
 from opsplay.templating.filters import FILTERS
+from opsplay.templating.lazy import no_key
 from opsplay.templating.tests import TESTS
 
 # `missing` is how Jinja says that a name has no value: others take it from here.
@@ -27,6 +29,16 @@ class Undefined(StrictUndefined):
 
     __slots__ = ()
 
+    @property
+    def _undefined_message(self) -> str:
+        """What is undefined: an object that was looked into may say so itself, by its method `__undefined__`."""
+        owner, name = self._undefined_obj, self._undefined_name
+        if self._undefined_hint:
+            return self._undefined_hint
+        if hasattr(type(owner), "__undefined__"):
+            return str(owner.__undefined__(name))
+        return no_key("the dictionary", owner, name) if isinstance(owner, dict) else super()._undefined_message
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -34,6 +46,10 @@ class Undefined(StrictUndefined):
 
     def __getitem__(self, key: Any) -> Any:
         return self
+
+    def __repr__(self) -> str:
+        """What text is made of cannot hold what is undefined."""
+        return str(self)
 
 
 def join_native(values: Iterable[Any]) -> Any:
@@ -48,11 +64,51 @@ def join_native(values: Iterable[Any]) -> Any:
 
 def as_text(value: Any) -> str:
     """A value inside a longer text. An undefined one raises."""
-    return "" if value is None else str(value)
+    return "" if value is None else str(listed(value))
 
+
+def listed(value: Any) -> Any:
+    """Tuples inside a value as lists: text shows what YAML and JSON have."""
+    if type(value) in (tuple, list):
+        return [listed(item) for item in value]
+    return {key: listed(item) for key, item in value.items()} if type(value) is dict else value
+
+
+Functions = dict[str, Callable[..., Any]]
 
 COLLECTION = "ansible.builtin."
 ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+
+class Registry(Functions):
+    """Filters or tests by name; those of further collections are loaded when a name is asked for that is not there."""
+
+    def __init__(self, known: Functions, further: Callable[[], dict[str, Functions]]) -> None:
+        super().__init__(known)
+        self.update({COLLECTION + name: function for name, function in known.items()})
+        self._further: Callable[[], dict[str, Functions]] | None = further
+
+    def __missing__(self, name: str) -> Callable[..., Any]:
+        further = self._further
+        if further is None:
+            raise KeyError(name)
+        for collection, functions in further().items():
+            for short, function in functions.items():
+                self.setdefault(short, function)
+                self[f"{collection}.{short}"] = function
+        self._further = None  # only now, so that another thread does not look too early
+        return self[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401
+
+    def __contains__(self, name: object) -> bool:
+        if not super().__contains__(name) and self._further is not None and isinstance(name, str):
+            try:
+                self.__missing__(name)
+            except KeyError:
+                return False
+        return super().__contains__(name)
 
 
 def _doubled(escape: re.Match[str]) -> str:
@@ -78,6 +134,8 @@ class LazyContext(Context):
     def resolve_or_missing(self, key: str) -> Any:
         if key in self.vars:
             return self.vars[key]
+        if key.startswith("__"):
+            return missing  # ours, not the template's
         lookup = self.parent.get("__lookup__")
         if lookup is not None:
             value = lookup(key)
@@ -110,9 +168,9 @@ class _Base(SandboxedEnvironment):
     def __init__(self, **options: Any) -> None:
         extensions = ["jinja2.ext.do", "jinja2.ext.loopcontrols"]
         super().__init__(undefined=Undefined, extensions=extensions, cache_size=0, optimized=False, **options)
-        for known, ours in ((self.filters, FILTERS), (self.tests, TESTS)):
-            known.update(ours)
-            known.update({COLLECTION + name: function for name, function in known.items()})
+        known_filters, known_tests = cast(Functions, self.filters), cast(Functions, self.tests)
+        self.filters = cast(Any, Registry({**known_filters, **FILTERS}, filters.of_collections))
+        self.tests = cast(Any, Registry({**known_tests, **TESTS}, tests.of_collections))
         self.globals.update(now=now, undef=undef)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
@@ -142,7 +200,11 @@ class ExpressionEnvironment(_Base):
 
         Raises jinja2.TemplateSyntaxError.
         """
-        return self.from_string(self._with_backslashes(source) if "\\" in source else source)
+        return self.from_string(self.text_tree(source))
+
+    def text_tree(self, source: str) -> nodes.Template:
+        """The syntax of a playbook's value. Raises jinja2.TemplateSyntaxError."""
+        return self.parse(self._with_backslashes(source) if "\\" in source else source)
 
     def _with_backslashes(self, source: str) -> str:
         inside = False
@@ -155,6 +217,10 @@ class ExpressionEnvironment(_Base):
 
     def from_expression(self, source: str) -> Template:
         """One bare expression, as in `when`. Raises jinja2.TemplateSyntaxError."""
+        return self.from_string(self.expression_tree(source))
+
+    def expression_tree(self, source: str) -> nodes.Template:
+        """The syntax of one bare expression. Raises jinja2.TemplateSyntaxError."""
         parser = Parser(self, source, state="variable")
         expression = parser.parse_expression()
         if not parser.stream.eos:
@@ -162,15 +228,21 @@ class ExpressionEnvironment(_Base):
         body: list[nodes.Node] = [nodes.Output([expression], lineno=1)]
         template = nodes.Template(body, lineno=1)
         template.set_environment(self)
-        return self.from_string(template)
+        return template
 
 
 class FileEnvironment(_Base):
     """For template files: the result is text."""
 
+    # What a file may choose for itself.
+    OPTIONS = frozenset(
+        ["trim_blocks", "lstrip_blocks", "newline_sequence", "line_statement_prefix", "line_comment_prefix"]
+        + [f"{kind}_{end}_string" for kind in ("block", "variable", "comment") for end in ("start", "end")]
+    )
+
     def __init__(self, **options: Any) -> None:
-        super().__init__(keep_trailing_newline=True, finalize=_finalize, **options)
+        super().__init__(finalize=_finalize, **options)
 
 
 def _finalize(value: Any) -> Any:
-    return "" if value is None else value
+    return "" if value is None else listed(value)

@@ -72,6 +72,8 @@ def subelements(terms: list[Any], options: Mapping[str, Any]) -> list[Any]:
     elements = list(terms[0].values()) if isinstance(terms[0], Mapping) else as_list(terms[0])
     found = []
     for element in elements:
+        if isinstance(element, Mapping) and element.get("skipped"):
+            continue  # the result of a task that was skipped for this item
         rest, inner = _take(element, terms[1].split("."), bool(settings.get("skip_missing")))
         found += [[rest, entry] for entry in inner]
     return found
@@ -95,7 +97,8 @@ def _take(element: Any, path: list[str], skip_missing: bool) -> tuple[Any, list[
 
 def sequences(terms: list[Any], options: Mapping[str, Any]) -> list[Any]:
     """Numbers as text: `start=1 end=9 stride=2 format=web%02d`, `count=4`, or in short `1-9/2:web%02d`."""
-    return [text for term in terms or [""] for text in _sequence({**_words(str(term)), **options})]
+    given = terms or ([""] if options else [])
+    return [text for term in given for text in _sequence({**_words(str(term)), **options})]
 
 
 def _words(term: str) -> dict[str, Any]:
@@ -115,6 +118,8 @@ def _words(term: str) -> dict[str, Any]:
 
 def _sequence(given: Mapping[str, Any]) -> list[str]:
     start, stride = _number(given, "start", 1), _number(given, "stride", 1)
+    if "count" in given and "end" in given:
+        raise TemplateError("sequence: only one of end and count can be given")
     if "count" in given:
         end = start + (_number(given, "count", 0) - 1) * stride
         if _number(given, "count", 0) == 0:

@@ -2,145 +2,145 @@
 
 from __future__ import annotations
 
-import glob
+import difflib
 import os
-import secrets
-import string
-import subprocess
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from jinja2 import pass_context
-from jinja2.runtime import Context
+from jinja2.runtime import Context as JinjaContext
 
 from opsplay.errors import Location, TemplateError, UndefinedVariable
 from opsplay.templating.environment import missing
-from opsplay.templating.listing import LISTINGS, as_list
-
-Options = Mapping[str, Any]
-Lookup = Callable[[str, list[Any], Options], list[Any]]
+from opsplay.templating.filters.text import as_text
+from opsplay.templating.keeping import passwords
+from opsplay.templating.listing import LISTINGS
+from opsplay.templating.reading import READINGS, Reading
+from opsplay.templating.search import SearchPath, read
 
 COLLECTIONS = ("ansible.builtin.", "community.general.")
 
-
-def find(folder: str, name: str, kind: str) -> str:
-    """A file in the playbook's folder `kind`, beside the playbook, or absolute. Raises TemplateError."""
-    for path in (os.path.join(folder, kind, name), os.path.join(folder, name)):
-        if os.path.exists(path):
-            return path
-    raise TemplateError(f"there is no file '{name}' in {folder}/{kind} or {folder}")
+# What a failed lookup does, by its option `errors`.
+ERRORS = ("strict", "warn", "ignore")
 
 
-def read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError as problem:
-        raise TemplateError(f"cannot read {path}: {problem.strerror}") from problem
+class Variables(Protocol):
+    """What lookups may ask of a host's variables; a Templar answers."""
+
+    names: Callable[[], Iterable[str]]
+
+    def lookup(self, name: str) -> Any:
+        """A variable's value, or `missing`."""
+
+    def file(
+        self,
+        source: str,
+        options: Mapping[str, Any],
+        folders: tuple[str, ...],
+        at: Location,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """A template's text."""
 
 
-def read_files(folder: str, terms: list[Any], options: Options) -> list[Any]:
-    texts = [read(find(folder, str(term), "files")) for term in terms]
-    if options.get("lstrip"):
-        texts = [text.lstrip() for text in texts]
-    return [text.rstrip() for text in texts] if options.get("rstrip", True) else texts
+@dataclass(frozen=True)
+class Context:
+    """What a lookup sees of the run: where files lie, the host's variables, and the inventory's hosts by pattern."""
+
+    search: SearchPath
+    variables: Variables | None = None
+    hosts: Callable[[Any], list[str]] | None = None
 
 
-def environment(folder: str, terms: list[Any], options: Options) -> list[Any]:
-    return [os.environ.get(str(term), options.get("default", "")) for term in terms]
+def context_of(templar: Any) -> Context:
+    """What a lookup sees in the templates of one templar."""
+    place: Context = templar.globals["__lookups__"]
+    return replace(place, variables=templar)
 
 
-def pipe(folder: str, terms: list[Any], options: Options) -> list[Any]:
+Lookup = Callable[[Context, list[Any], Mapping[str, Any]], list[Any]]
+
+
+def variables_of(context: Context) -> Variables:
+    if context.variables is None:
+        raise TemplateError("this lookup needs the variables of a host")
+    return context.variables
+
+
+def variables(context: Context, terms: list[Any], options: Mapping[str, Any]) -> list[Any]:
+    """Variables by names that are only known at run time."""
     found = []
     for term in terms:
-        done = subprocess.run(str(term), shell=True, capture_output=True, text=True, cwd=folder)
-        if done.returncode != 0:
-            raise TemplateError(f"lookup pipe: '{term}' ended with {done.returncode}: {done.stderr.strip()}")
-        found.append(done.stdout.rstrip("\n"))
+        value = variables_of(context).lookup(as_text(term, "vars"))
+        if value is missing:
+            value = options.get("default")
+            if value is None:
+                raise UndefinedVariable(f"'{term}' is undefined")
+        found.append(value)
     return found
 
 
-def lines(folder: str, terms: list[Any], options: Options) -> list[Any]:
-    return [line for text in pipe(folder, terms, options) for line in text.splitlines()]
-
-
-def file_names(folder: str, terms: list[Any], options: Options) -> list[Any]:
-    """The files that patterns match; each pattern in the folder `files`, else beside the playbook."""
-    found: list[str] = []
+def variable_names(context: Context, terms: list[Any], options: Mapping[str, Any]) -> list[Any]:
+    """The names of variables in which a regular expression is found."""
+    known = sorted(variables_of(context).names())
+    found = []
     for term in terms:
-        for base in (os.path.join(folder, "files"), folder):
-            names = sorted(path for path in glob.glob(os.path.join(base, str(term))) if os.path.isfile(path))
-            found += names
-            if names:
-                break
+        try:
+            pattern = re.compile(as_text(term, "varnames"))
+        except re.error as problem:
+            raise TemplateError(f"varnames: {term!r} is no regular expression: {problem}") from problem
+        found += [name for name in known if pattern.search(name)]
     return found
 
 
-def first_found(folder: str, terms: list[Any], options: Options) -> list[Any]:
-    """The first file that exists; a term may be a dictionary of files, paths and skip."""
-    skip = bool(options.get("skip"))
-    tried: list[str] = []
-    entries = [entry for term in terms for entry in as_list(term)] or [dict(options)]
-    for entry in entries:
-        settings = {**options, **entry} if isinstance(entry, Mapping) else {**options, "files": [entry]}
-        skip = skip or bool(settings.get("skip"))
-        for name in _names(settings.get("files"), ","):
-            for place in _names(settings.get("paths"), ":,") or ["files", "templates", "vars", "tasks", ""]:
-                path = os.path.join(folder, place, name)
-                if os.path.exists(path):
-                    return [path]
-            tried.append(name)
-    if skip:
-        return []
-    raise TemplateError(f"first_found: none of these exists: {', '.join(tried)}", hint="skip: true allows that")
+def templates(context: Context, terms: list[Any], options: Mapping[str, Any]) -> list[Any]:
+    """Template files, rendered."""
+    chosen = {"trim_blocks": True, "lstrip_blocks": False}
+    chosen |= {name: value for name, value in options.items() if name in chosen or name.endswith("_string")}
+    found = []
+    for term in terms:
+        path = context.search.find(str(term), "templates")
+        folders = (os.path.dirname(path), *context.search.folders)
+        render = variables_of(context).file
+        found.append(render(read(path), chosen, folders, Location(path), options.get("template_vars")))
+    return found
 
 
-def _names(value: Any, separators: str) -> list[str]:
-    if isinstance(value, str):
-        for separator in separators[1:]:
-            value = value.replace(separator, separators[0])
-        return [part.strip() for part in value.split(separators[0]) if part.strip()]
-    return [str(part) for part in value or ()]
+def host_names(context: Context, terms: list[Any], options: Mapping[str, Any]) -> list[Any]:
+    """The inventory's hosts that patterns match."""
+    if context.hosts is None:
+        raise TemplateError("inventory_hostnames needs an inventory")
+    return context.hosts(terms)
 
 
-def password(folder: str, terms: list[Any], options: Options) -> list[Any]:
-    """A password that is kept in a file of the control side, made when it is not there; /dev/null keeps nothing."""
-    return [_password(folder, str(term), options) for term in terms]
+def config(context: Context, terms: list[Any], options: Mapping[str, Any]) -> list[Any]:
+    """Ansible's own settings, of which opsplay has none."""
+    if options.get("on_missing", "error") == "error":
+        raise TemplateError(f"config: opsplay has no setting {terms[0]!r}" if terms else "config needs a name")
+    return []
 
 
-def _password(folder: str, term: str, options: Options) -> str:
-    name, *words = term.split()
-    settings = {**dict(word.partition("=")[::2] for word in words), **options}
-    kinds = _names(settings.get("chars", "ascii_letters,digits,.,:,-,_"), ",")
-    letters = "".join(getattr(string, kind, kind) for kind in kinds)
-    fresh = "".join(secrets.choice(letters) for _ in range(int(settings.get("length", 20))))
-    if name == "/dev/null":
-        return fresh
-    path = Path(folder, os.path.expanduser(name))
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(fresh + "\n")
-        os.link(beside, path)  # fails when another host's task was first: then its password holds
-    except FileExistsError:
-        pass
-    finally:
-        beside.unlink(missing_ok=True)
-    return read(str(path)).split("\n")[0].partition(" salt=")[0]
+def reading(function: Reading) -> Lookup:
+    return lambda context, terms, options: function(context.search, terms, options)
+
+
+def listing(function: Callable[[list[Any], Mapping[str, Any]], list[Any]]) -> Lookup:
+    return lambda context, terms, options: function(terms, options)
 
 
 LOOKUPS: dict[str, Lookup] = {
-    "file": read_files,
-    "unvault": lambda folder, terms, options: read_files(folder, terms, {**options, "rstrip": False}),
-    "env": environment,
-    "pipe": pipe,
-    "lines": lines,
-    "fileglob": file_names,
-    "first_found": first_found,
-    "password": password,
+    **{name: listing(function) for name, function in LISTINGS.items()},
+    **{name: reading(function) for name, function in READINGS.items()},
+    "password": reading(passwords),
+    "vars": variables,
+    "varnames": variable_names,
+    "template": templates,
+    "inventory_hostnames": host_names,
+    "config": config,
 }
-NAMES = frozenset(LOOKUPS) | frozenset(LISTINGS) | {"vars", "template"}
+NAMES = frozenset(LOOKUPS)
 
 
 def short_name(name: str) -> str:
@@ -150,71 +150,52 @@ def short_name(name: str) -> str:
     return name
 
 
-def run(name: str, folder: str, terms: list[Any], options: Options) -> list[Any]:
-    """A lookup that needs no variables. Raises TemplateError, for an unknown name too."""
+def run(name: str, context: Context, terms: list[Any], options: Mapping[str, Any]) -> list[Any]:
+    """What a lookup finds. Raises TemplateError, for an unknown name too."""
     short = short_name(name)
-    if short in LISTINGS:
-        return LISTINGS[short](terms, options)
     if short not in LOOKUPS:
-        raise TemplateError(f"unknown lookup '{name}'; known are {', '.join(sorted(NAMES))}")
-    return LOOKUPS[short](folder, terms, options)
+        near = difflib.get_close_matches(short, NAMES, n=1)
+        raise TemplateError(f"unknown lookup '{name}'", hint=f"did you mean '{near[0]}'?" if near else None)
+    return LOOKUPS[short](context, terms, options)
 
 
-def variables(context: Context, terms: list[Any], options: Options) -> list[Any]:
-    """Variables by names that are only known at run time."""
-    found = []
-    for term in terms:
-        value = context.resolve_or_missing(str(term))
-        if value is missing:
-            if "default" not in options:
-                raise UndefinedVariable(f"'{term}' is undefined")
-            value = options["default"]
-        found.append(value)
-    return found
+def make_lookups(
+    search: SearchPath | str,
+    hosts: Callable[[Any], list[str]] | None = None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> dict[str, Any]:
+    """The functions `lookup`, `query` and `q` of templates.
 
-
-def templates(context: Context, folder: str, terms: list[Any], options: Options) -> list[Any]:
-    """Template files, rendered."""
-    found = []
-    chosen = {name: value for name, value in options.items() if name.endswith("_string")}
-    for term in terms:
-        path = find(folder, str(term), "templates")
-        render = context.parent["__templar__"].file
-        folders = (os.path.dirname(path), folder)
-        found.append(render(read(path), {"trim_blocks": True, **chosen}, folders, Location(path)))
-    return found
-
-
-def make_lookups(folder: str) -> dict[str, Any]:
-    """The functions `lookup`, `query` and `q` for a playbook's folder."""
-
-    def ask(context: Context, name: str, terms: list[Any], options: dict[str, Any]) -> list[Any] | None:
+    `search` is where files are looked for, `hosts` gives the hosts of patterns, `warn` hears of failures that a
+    playbook passes over with `errors='warn'`.
+    """
+    def ask(jinja: JinjaContext, name: Any, terms: list[Any], options: dict[str, Any]) -> list[Any] | None:
         """What is found; None when it failed and that shall be passed over."""
-        short = short_name(str(name))
-        lenient = options.pop("errors", "strict") in ("ignore", "warn")
+        errors = options.pop("errors", "strict")
+        if errors not in ERRORS:
+            raise TemplateError(f"lookup: unknown value {errors!r} of errors", hint=f"use one of {', '.join(ERRORS)}")
         try:
-            if short == "vars":
-                return variables(context, terms, options)
-            if short == "template":
-                return templates(context, folder, terms, options)
-            return run(str(name), folder, terms, options)
-        except TemplateError:
-            if lenient:
-                return None
-            raise
+            return run(str(name), context_of(jinja.parent["__templar__"]), terms, options)
+        except TemplateError as problem:
+            if errors == "strict":
+                raise
+            if errors == "warn":
+                warn(f"lookup {name}: {problem}")
+            return None
 
     @pass_context
-    def query(context: Context, name: str, *terms: Any, **options: Any) -> list[Any]:
-        return ask(context, name, list(terms), options) or []
+    def query(jinja: JinjaContext, name: str, *terms: Any, **options: Any) -> list[Any]:
+        return ask(jinja, name, list(terms), options) or []
 
     @pass_context
-    def lookup(context: Context, name: str, *terms: Any, **options: Any) -> Any:
+    def lookup(jinja: JinjaContext, name: str, *terms: Any, **options: Any) -> Any:
         wants_list = options.pop("wantlist", False)
-        found = ask(context, name, list(terms), options)
+        found = ask(jinja, name, list(terms), options)
         if wants_list or found is None:
             return found or [] if wants_list else None
         if len(found) == 1:
             return found[0]
         return ",".join(found) if found and all(isinstance(entry, str) for entry in found) else found
 
-    return {"lookup": lookup, "query": query, "q": query}
+    place = Context(SearchPath.of(search), hosts=hosts)
+    return {"lookup": lookup, "query": query, "q": query, "__lookups__": place}

@@ -7,14 +7,13 @@ from typing import Any
 from opsplay.errors import TemplateError
 from opsplay.templating import lookups
 
-# Lookups that say nothing without variables or an inventory are no loops.
-NAMES = lookups.NAMES - {"vars", "template"}
+NAMES = lookups.NAMES
 
 
-def expand_with(name: str, value: Any, folder: str) -> list[Any]:
-    """The items of `with_NAME`. `value` is rendered; `folder` is the playbook's, for files. Raises TemplateError."""
+def expand_with(name: str, value: Any, context: lookups.Context) -> list[Any]:
+    """The items of `with_NAME`, whose `value` is rendered already. Raises TemplateError."""
     terms = list(value) if isinstance(value, (list, tuple)) else [value]
     try:
-        return lookups.run(name, folder, terms, {})
+        return lookups.run(name, context, terms, {})
     except TemplateError as problem:
         raise TemplateError(f"with_{name}: {problem.message}", at=problem.at, hint=problem.hint) from problem

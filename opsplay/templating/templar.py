@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Mapping, MappingView
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
 from typing import Any
 
 import jinja2
 
+from opsplay.documents.keyring import Encrypted
 from opsplay.documents.values import NOWHERE, Template, place_of
-from opsplay.errors import Location, OpsplayError, TemplateError, UndefinedVariable
-from opsplay.templating.compiler import COMPILER, Compiled, check_condition, is_template, shorten, syntax_error
+from opsplay.errors import DocumentError, Location, OpsplayError, TemplateError, UndefinedVariable
+from opsplay.templating.compiler import (
+    COMPILER,
+    Compiled,
+    check_condition,
+    is_template,
+    place_in_file,
+    shorten,
+    syntax_error,
+)
 from opsplay.templating.environment import Undefined, join_native, missing
+from opsplay.templating.lazy import ATOMS, LazyDict, Names
 
-# Templates nest through variables; a name that needs itself would never end.
-DEEPEST = 50
+UNDEFINED_NAME = re.compile(r"'(\w+)' is undefined")
 
 
 class Omit:
@@ -31,18 +42,35 @@ class Templar:
     """Renders with the variables of one host at one task.
 
     `variables` finds a name's unrendered value, or gives `missing`; values that are templates are rendered when they
-    are touched. `globals` are functions such as `lookup`.
+    are touched. `globals` are functions such as `lookup`; `names` are the variables that are known to exist.
     """
 
-    def __init__(self, variables: Callable[[str], Any], globals: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        variables: Callable[[str], Any],
+        globals: Mapping[str, Any] | None = None,
+        names: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._variables = variables
-        self._globals = {**(globals or {}), "omit": OMIT, "__lookup__": self._lookup, "__templar__": self}
+        self.names = names
+        self.globals = {
+            **(globals or {}),
+            "omit": OMIT,
+            "vars": Names(self.lookup, names, missing),
+            "__lookup__": self.lookup,
+            "__templar__": self,
+        }
         self._rendered: dict[str, Any] = {}
-        self._depth = 0
+        # What is being rendered, each by its path, from the first that was asked for to the one that it needs now.
+        self._path: list[str] = []
 
     def render(self, value: Any) -> Any:
         """The value with every template in it evaluated, in exact built-in types. Raises TemplateError."""
-        return self._finish(self._render(value), value)
+        try:
+            return self._finish(self._render(value), value)
+        except TemplateError as problem:
+            problem.at = problem.at or known(place_of(value, NOWHERE))
+            raise
 
     def _render(self, value: Any) -> Any:
         if isinstance(value, Template):
@@ -51,7 +79,7 @@ class Templar:
             return {self._key(key): self._render(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [self._render(item) for item in value]
-        return value
+        return revealed(value) if isinstance(value, Encrypted) else value
 
     def _key(self, key: Any) -> Any:
         return str(self._evaluate(key)) if isinstance(key, Template) else key
@@ -61,59 +89,70 @@ class Templar:
             return str.__str__(text)
         at = text.at
         value = self._run(COMPILER.text(text, at), text, at)
-        return with_line_ends(value, text) if text.endswith("\n") else value
+        return with_line_ends(value, text) if isinstance(value, str) and text.endswith("\n") else value
 
     def _run(self, compiled: Compiled, source: str, at: Location) -> Any:
-        self._depth += 1
-        if self._depth > DEEPEST:
-            self._depth = 0
-            raise _circle(source, at)
         try:
-            context = compiled.new_context(self._globals)
+            context = compiled.new_context(self.globals)
             return drawn(join_native(compiled.root_render_func(context)))
-        except OpsplayError as problem:
-            if problem.at is None and at.file and isinstance(problem, TemplateError):
-                problem.at = at
+        except TemplateError as problem:
+            problem.at = problem.at or known(at)
+            raise
+        except OpsplayError:
             raise
         except jinja2.UndefinedError as problem:
-            raise _undefined(problem, at) from problem
+            raise self._undefined(problem, at, source) from problem
         except RecursionError as problem:
-            raise _circle(source, at) from problem
+            raise TemplateError(f"{shorten(source)}: templates are nested too deeply", at=known(at)) from problem
         except Exception as problem:
-            raise TemplateError(f"{shorten(source)}: {problem}", at=at if at.file else None) from problem
-        finally:
-            self._depth = max(0, self._depth - 1)
+            raise TemplateError(f"{shorten(source)}: {problem}", at=known(at)) from problem
+
+    def _undefined(self, problem: jinja2.TemplateError, at: Location, source: str = "") -> UndefinedVariable:
+        message = str(problem.message or problem)
+        name = UNDEFINED_NAME.fullmatch(message)
+        near = difflib.get_close_matches(name.group(1), list(self.names()), n=1) if name else []
+        where = f" in {shorten(source)}" if source and source.strip("{} ") != (name and name.group(1)) else ""
+        return UndefinedVariable(message + where, at=known(at), hint=f"did you mean '{near[0]}'?" if near else None)
 
     def value(self, name: str) -> Any:
         """A variable's rendered value, or jinja2's `missing`."""
-        found = self._lookup(name)
+        found = self.lookup(name)
         return found if found is missing else self._finish(found, name)
 
-    def _lookup(self, name: str) -> Any:
-        """A name's value, rendered; undefined parts stay undefined until they are used."""
+    def lookup(self, name: str) -> Any:
+        """A name's value or `missing`, rendered as far as it is needed; undefined parts hurt when they are used."""
         if name in self._rendered:
             return self._rendered[name]
         value = self._variables(name)
         if value is missing:
             return missing
-        rendered = self._render_lazily(value)
+        rendered = self._render_lazily(value, name)
         self._rendered[name] = rendered
         return rendered
 
-    def _render_lazily(self, value: Any) -> Any:
+    def _render_lazily(self, value: Any, path: str) -> Any:
         if isinstance(value, Template):
-            return self._evaluate(value)
-        if type(value) in (dict, list) and not has_templates(value):
-            return copied(value)
+            return self._render_once(value, path)
         if isinstance(value, dict):
-            return {self._key(key): self._part(item) for key, item in value.items()}
+            return LazyDict(value, path, self._part)
         if isinstance(value, (list, tuple)):
-            return [self._part(item) for item in value]
-        return value
+            return [item if type(item) in ATOMS else self._part(item, f"{path}[{n}]") for n, item in enumerate(value)]
+        return revealed(value) if isinstance(value, Encrypted) else value
 
-    def _part(self, value: Any) -> Any:
+    def _render_once(self, value: Template, path: str) -> Any:
+        """A template's value. Raises TemplateError when it needs itself."""
+        if path in self._path:
+            circle = [*self._path[self._path.index(path) :], path]
+            raise TemplateError(f"a variable refers to itself: {' -> '.join(circle)}", at=known(value.at))
+        self._path.append(path)
         try:
-            return self._render_lazily(value)
+            return self._evaluate(value)
+        finally:
+            self._path.pop()
+
+    def _part(self, value: Any, path: str) -> Any:
+        try:
+            return self._render_lazily(value, path)
         except UndefinedVariable as problem:
             return Undefined(hint=problem.message)
 
@@ -121,8 +160,7 @@ class Templar:
         if type(value) in (str, int, bool, float, type(None), bytes):
             return value
         if isinstance(value, jinja2.Undefined):
-            at = place_of(source, NOWHERE)
-            raise UndefinedVariable(undefined_message(value), at=at if at.file else None)
+            raise self._undefined(undefined_problem(value), place_of(source, NOWHERE), text_of(source))
         if isinstance(value, str):
             return str.__str__(value)[:]
         if isinstance(value, dict):
@@ -131,10 +169,14 @@ class Templar:
             return [self._finish(item, source) for item in value]
         if value is OMIT or isinstance(value, (int, float)):
             return value
-        if isinstance(value, (datetime.date, datetime.timedelta)):
+        if isinstance(value, datetime.date):
+            return value.isoformat()
+        if isinstance(value, datetime.timedelta):
             return str(value)
         if hasattr(value, "__iter__"):
             return [self._finish(item, source) for item in value]
+        if callable(value):
+            raise TemplateError(f"{text_of(source)}: a function is no value", at=known(place_of(source, NOWHERE)))
         return value
 
     def condition(self, value: Any, at: Location = NOWHERE) -> bool:
@@ -149,8 +191,7 @@ class Templar:
             return bool(value)
         place = place_of(value, at)
         if not isinstance(value, Template):
-            known = place if place.file else None
-            raise TemplateError(f"a condition cannot come from data: {shorten(value)}", at=known)
+            raise TemplateError(f"a condition cannot come from data: {shorten(value)}", at=known(place))
         text = value.strip()
         if not text:
             return True
@@ -159,45 +200,51 @@ class Templar:
             return self.condition(result, at)
         return truth(result)
 
-    def file(self, source: str, options: Mapping[str, Any], folders: tuple[str, ...], at: Location) -> str:
-        """A template file rendered as text."""
+    def file(
+        self,
+        source: str,
+        options: Mapping[str, Any],
+        folders: tuple[str, ...],
+        at: Location,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """A template file rendered as text; `variables` come before the host's own. Raises TemplateError."""
         compiled = COMPILER.file(source, options, folders, at)
         try:
-            context = compiled.new_context(self._globals)
-            return "".join(compiled.root_render_func(context))
+            context = compiled.new_context(self.globals)
+            context.vars.update(variables or {})
+            text = "".join(compiled.root_render_func(context))
         except OpsplayError:
             raise
         except jinja2.UndefinedError as problem:
-            raise _undefined(problem, _place_in_file(problem, at)) from problem
+            raise self._undefined(problem, place_in_file(problem, at)) from problem
         except jinja2.TemplateSyntaxError as problem:
             raise syntax_error(problem, at) from problem
         except Exception as problem:
-            raise TemplateError(str(problem), at=_place_in_file(problem, at)) from problem
+            raise TemplateError(str(problem), at=place_in_file(problem, at)) from problem
+        return with_line_ends(text, source, options.get("newline_sequence", "\n"))
 
 
-def _place_in_file(problem: BaseException, at: Location) -> Location:
-    """The line of a template, or of one that it includes, at which rendering failed."""
-    place = at
-    trace = problem.__traceback__
-    while trace is not None:
-        template = trace.tb_frame.f_globals.get("__jinja_template__")
-        if template is not None:
-            file = at.file if template.filename in (None, "<template>") else template.filename
-            place = Location(str(file), template.get_corresponding_lineno(trace.tb_lineno))
-        trace = trace.tb_next
-    return place
+def revealed(value: Encrypted) -> str:
+    """What an encrypted value holds: data. Raises TemplateError."""
+    try:
+        return value.reveal()
+    except DocumentError as problem:
+        raise TemplateError(problem.message, at=problem.at, hint=problem.hint) from problem
 
 
-def with_line_ends(value: Any, source: str) -> Any:
-    """A text with as many line ends at its end as its template has, which Jinja would take one of; no other value."""
-    if not isinstance(value, str):
-        return value
-    lost = trailing_line_ends(source) - trailing_line_ends(value)
-    return value + "\n" * lost if lost > 0 else value
+def with_line_ends(text: str, source: str, end: str = "\n") -> str:
+    """A text with as many line ends at its end as its template has, some of which Jinja takes."""
+    lost = trailing(source, "\n") - trailing(text, end)
+    return text + end * lost if lost > 0 else text
 
 
-def trailing_line_ends(text: str) -> int:
-    return len(text) - len(text.rstrip("\n"))
+def trailing(text: str, end: str) -> int:
+    """How often a text ends with `end`."""
+    count = 0
+    while text.endswith(end, 0, len(text) - count * len(end)):
+        count += 1
+    return count
 
 
 def truth(value: Any) -> bool:
@@ -216,36 +263,19 @@ def drawn(value: Any) -> Any:
     return value
 
 
-def copied(value: Any) -> Any:
-    """The same structure in dictionaries and lists of its own: a template may append to what it was given."""
-    if type(value) is dict:
-        return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if type(value) is list else value
-
-
-def has_templates(value: Any) -> bool:
-    """Whether anywhere in this structure there is something to evaluate."""
-    if isinstance(value, str):
-        return is_template(value)
-    if isinstance(value, dict):
-        return any(has_templates(item) or is_template(key) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return any(has_templates(item) for item in value)
-    return False
-
-
-def undefined_message(value: jinja2.Undefined) -> str:
-    """What is undefined, in words."""
+def undefined_problem(value: jinja2.Undefined) -> jinja2.TemplateError:
+    """What is wrong with an undefined value, or with one that the sandbox keeps."""
     try:
         str(value)
     except jinja2.TemplateError as problem:
-        return str(problem.message or problem)
-    return "an undefined value"
+        return problem
+    return jinja2.UndefinedError("an undefined value")
 
 
-def _undefined(problem: jinja2.UndefinedError, at: Location) -> UndefinedVariable:
-    return UndefinedVariable(str(problem.message or problem), at=at if at.file else None)
+def text_of(source: Any) -> str:
+    """A template's own text for a message; nothing for a structure of them."""
+    return shorten(source) if isinstance(source, Template) else ""
 
 
-def _circle(source: str, at: Location) -> TemplateError:
-    return TemplateError(f"a variable refers to itself: {shorten(source)}", at=at if at.file else None)
+def known(at: Location) -> Location | None:
+    return at if at.file else None

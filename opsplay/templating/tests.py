@@ -10,16 +10,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from jinja2 import Undefined
+from jinja2.tests import TESTS as JINJA_TESTS
+
+from opsplay.documents import vault
 from opsplay.errors import TemplateError
 from opsplay.templating.filters.text import flags_of, to_boolean
 from opsplay.templating.versions import KEYS
 
 
-def flag(result: Any, name: str) -> bool:
+def flag(result: Any, name: str, default: bool = False) -> bool:
     """A registered result's field; anything else is a mistake of the playbook."""
     if not isinstance(result, Mapping):
         raise TemplateError(f"the test needs a registered result, not {result!r}")
-    return bool(result.get(name, False))
+    return bool(result.get(name, default))
 
 
 def changed(result: Any) -> bool:
@@ -73,7 +77,7 @@ def version(
     kind = version_type or ("strict" if strict else "loose")
     if kind not in KEYS:
         raise TemplateError(f"version: unknown version_type {kind!r}", hint=f"use one of {', '.join(KEYS)}")
-    if "" in (str(value), str(other)):
+    if any(text is None or str(text) == "" for text in (value, other)):
         raise TemplateError("version: a version to compare is empty")
     return OPERATORS[operator](KEYS[kind](str(value)), KEYS[kind](str(other)))
 
@@ -96,6 +100,38 @@ def is_url(value: Any, schemes: list[str] | None = None) -> bool:
     return is_uri(value, schemes) and bool(urlsplit(str(value)).netloc)
 
 
+def is_domain_name(value: Any, min_labels: int = 1, allow_underscores: bool = False) -> bool:
+    """Whether a text is a host's full name (RFC 1123)."""
+    label = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+    name = str(value).removesuffix(".")
+    labels = name.split(".")
+    plain = allow_underscores or "_" not in name
+    return plain and len(name) <= 253 and len(labels) >= min_labels and all(map(label.fullmatch, labels))
+
+
+def is_vault_file(path: Any) -> bool:
+    try:
+        return vault.is_vault_file(path)
+    except OSError as problem:
+        raise TemplateError(f"vaulted_file: cannot read {path}: {problem.strerror}") from problem
+
+
+def defined_first(test: Any) -> Callable[..., bool]:
+    """A test that refuses what is undefined, which Jinja's own would call not a number, not a string …"""
+
+    def apply(value: Any, *others: Any) -> bool:
+        if isinstance(value, Undefined):
+            str(value)
+        return bool(test(value, *others))
+
+    return apply
+
+
+# Jinja's tests that look at a value's type.
+TYPES = ("none", "boolean", "true", "false", "integer", "float", "number", "string", "mapping", "sequence", "iterable",
+         "callable", "sameas", "escaped")  # fmt: skip
+
+
 def nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
@@ -106,8 +142,9 @@ TESTS: dict[str, Callable[..., Any]] = {
     "skipped": lambda result: flag(result, "skipped"),
     "unreachable": lambda result: flag(result, "unreachable"),
     "reachable": lambda result: not flag(result, "unreachable"),
-    "finished": lambda result: flag(result, "finished"),
-    "started": lambda result: flag(result, "started"),
+    # A task that is not asynchronous has started and finished when its result is there.
+    "finished": lambda result: flag(result, "finished", True),
+    "started": lambda result: flag(result, "started", True),
     "changed": changed,
     "timedout": timed_out,
     "match": match,
@@ -135,6 +172,8 @@ TESTS: dict[str, Callable[..., Any]] = {
     "same_file": os.path.samefile,
     # Encrypted values are decrypted when they are read.
     "vault_encrypted": lambda value: False,
+    "vaulted_file": is_vault_file,
+    **{name: defined_first(JINJA_TESTS[name]) for name in TYPES},
 }
 ALIASES = {
     "change": "changed", "failure": "failed", "success": "succeeded", "successful": "succeeded", "skip": "skipped",
@@ -143,3 +182,10 @@ ALIASES = {
     "is_same_file": "same_file",
 }  # fmt: skip
 TESTS.update({alias: TESTS[name] for alias, name in ALIASES.items()})
+
+
+def of_collections() -> dict[str, dict[str, Callable[..., Any]]]:
+    """The tests of each collection but ansible.builtin, which are loaded when a template names one."""
+    from opsplay.templating import address_tests
+
+    return {"ansible.utils": address_tests.TESTS, "community.general": {"fqdn_valid": is_domain_name}}

@@ -16,7 +16,8 @@ LIST_MERGES = ("replace", "keep", "append", "prepend", "append_rp", "prepend_rp"
 
 
 def as_list(value: Any) -> list[Any]:
-    if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
+    """The items of a list, the keys of a dictionary, the characters of a text."""
+    if not isinstance(value, Iterable):
         raise TemplateError(f"expected a list, not {value!r}")
     return list(value)
 
@@ -133,6 +134,8 @@ def _inner(element: Any, parts: list[str], skip_missing: bool) -> list[Any]:
 
 
 def rekey_on_member(value: Any, key: str, duplicates: str = "error") -> dict[Any, Any]:
+    if duplicates not in ("error", "overwrite"):
+        raise TemplateError(f"rekey_on_member: unknown value {duplicates!r} of duplicates")
     found: dict[Any, Any] = {}
     for item in value.values() if isinstance(value, Mapping) else as_list(value):
         if not isinstance(item, Mapping) or key not in item:

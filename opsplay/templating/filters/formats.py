@@ -31,7 +31,19 @@ def default_json(value: Any) -> Any:
     return str(value)
 
 
+def with_text_keys(value: Any) -> Any:
+    """The same with keys as JSON writes them, so that they can be sorted whatever they are."""
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else default_key(key): with_text_keys(value[key]) for key in value}
+    return [with_text_keys(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def default_key(key: Any) -> str:
+    return json.dumps(key) if key is None or isinstance(key, (bool, int, float)) else str(key)
+
+
 def to_json(value: Any, indent: int | None = None, sort_keys: bool = False, **options: Any) -> str:
+    value = with_text_keys(value) if sort_keys else value
     return json.dumps(value, indent=indent, sort_keys=sort_keys, default=default_json, **options_of(options))
 
 
@@ -47,7 +59,7 @@ def to_yaml(value: Any, default_flow_style: bool | None = None, **options: Any) 
     chosen = {"allow_unicode": True, **options_of(options)}
     text: str = yaml.safe_dump(plain(value), default_flow_style=default_flow_style, **chosen)
     # A lone scalar's end of document is no part of its text.
-    return text.removesuffix("...\n")
+    return text if options.get("explicit_end") else text.removesuffix("...\n")
 
 
 def to_nice_yaml(value: Any, indent: int = 4, **options: Any) -> str:
@@ -57,13 +69,13 @@ def to_nice_yaml(value: Any, indent: int = 4, **options: Any) -> str:
 def from_yaml(value: Any) -> Any:
     import yaml
 
-    return yaml.safe_load(str(value))
+    return None if value is None else yaml.safe_load(str(value))
 
 
 def from_yaml_all(value: Any) -> Any:
     import yaml
 
-    return list(yaml.safe_load_all(str(value)))
+    return [] if value is None else list(yaml.safe_load_all(str(value)))
 
 
 def b64encode(value: Any, encoding: str = "utf-8") -> str:

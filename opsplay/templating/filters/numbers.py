@@ -12,6 +12,7 @@ from opsplay.errors import TemplateError
 
 # The letters of human-readable sizes, each 1024 times the one before.
 UNITS = ("", "K", "M", "G", "T", "P", "E", "Z", "Y")
+UNIT_NAMES = ("kilo", "mega", "giga", "tera", "peta", "exa", "zetta", "yotta")
 SIZE = re.compile(r"\s*(\d*\.?\d*)\s*([A-Za-z]*)\s*")
 
 
@@ -40,7 +41,7 @@ def human_readable(value: Any, isbits: bool = False, unit: str | None = None) ->
     if unit is not None:
         power = UNITS.index(unit[:1].upper()) if unit[:1].upper() in UNITS else 0
     else:
-        power = max((step for step in range(len(UNITS)) if abs(number) >= 1024**step), default=0)
+        power = max((step for step in range(len(UNITS)) if number >= 1024**step), default=0)
     word = "b" if isbits else "B"
     suffix = UNITS[power] + word if power else "bits" if isbits else "Bytes"
     return f"{number / 1024**power:.2f} {suffix}"
@@ -51,10 +52,14 @@ def human_to_bytes(value: Any, default_unit: str | None = None, isbits: bool = F
     if not found or not found.group(1):
         raise TemplateError(f"human_to_bytes: {value!r} is not a size", hint="write it as 10M or 1.5 GB")
     unit = found.group(2) or default_unit or ""
-    word = unit[1:] if unit[:1].upper() in UNITS[1:] else unit
-    if word not in (("", "b", "bit", "bits") if isbits else ("", "B", "Byte", "Bytes", "byte", "bytes")):
+    short, long = ("b", "bit") if isbits else ("B", "byte")
+    words = ("", long, *(f"{name}{long}" for name in UNIT_NAMES))
+    if unit.lower() in words:
+        power = max(0, words.index(unit.lower()) - 1)
+    elif unit.removesuffix(short).upper() in UNITS:
+        power = UNITS.index(unit.removesuffix(short).upper())
+    else:
         raise TemplateError(f"human_to_bytes: unknown unit {unit!r} of {value!r}")
-    power = UNITS.index(unit[:1].upper()) if unit[:1].upper() in UNITS else 0
     return int(round(float(found.group(1)) * 1024**power))
 
 
@@ -63,9 +68,11 @@ def chance(seed: Any) -> random.Random:
     return random.SystemRandom() if seed is None else random.Random(seed)
 
 
-def pick(value: Any, start: int = 0, step: int = 1, seed: Any = None) -> Any:
+def pick(value: Any, start: int | None = None, step: int | None = None, seed: Any = None) -> Any:
     if isinstance(value, int):
-        return chance(seed).randrange(start, value, step)
+        return chance(seed).randrange(start or 0, value, 1 if step is None else step)
+    if start is not None or step is not None:
+        raise TemplateError("random: start and step are for numbers, not for lists")
     return chance(seed).choice(list(value))
 
 

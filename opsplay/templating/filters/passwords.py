@@ -1,4 +1,4 @@
-"""password_hash: crypt(3) hashes of SHA-256 and SHA-512 for /etc/shadow.
+"""password_hash: crypt(3) hashes of SHA-256, SHA-512 and bcrypt for /etc/shadow and for web servers.
 
 Python 3.13 has no crypt module any more. The algorithm is Ulrich Drepper's "Unix crypt using SHA-256 and SHA-512",
 version 0.6; its numbered steps are named in the comments.
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from opsplay.errors import TemplateError
+from opsplay.templating.filters.text import as_text
 
 ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 DEFAULT_ROUNDS, FEWEST_ROUNDS, MOST_ROUNDS = 5000, 1000, 999_999_999
@@ -20,21 +21,45 @@ SALT_LENGTH = 16
 
 
 def password_hash(
-    password: Any, hashtype: str = "sha512", salt: str | None = None, rounds: int | None = None, **ignored: Any
+    password: Any,
+    hashtype: str = "sha512",
+    salt: str | None = None,
+    rounds: int | None = None,
+    ident: str | None = None,
+    **ignored: Any,
 ) -> str:
-    if hashtype not in KINDS:
-        raise TemplateError(f"password_hash: unknown type {hashtype!r}", hint="use sha512 or sha256")
-    prefix, algorithm = KINDS[hashtype]
-    chosen = salt if salt is not None else "".join(secrets.choice(ALPHABET) for _ in range(SALT_LENGTH))
+    kind = hashtype.removesuffix("_crypt")
+    if kind in ("bcrypt", "blowfish"):
+        return bcrypt_hash(as_text(password, "password_hash"), salt, rounds, ident or "2b")
+    if kind not in KINDS:
+        raise TemplateError(f"password_hash: unknown type {hashtype!r}", hint="use sha512, sha256 or bcrypt")
+    prefix, algorithm = KINDS[kind]
+    chosen = salt if salt is not None else new_salt(SALT_LENGTH)
     if not re.fullmatch(r"[./0-9A-Za-z]{1,16}", chosen):
         raise TemplateError("password_hash: a salt has 1 to 16 letters, digits, dots or slashes")
     count = DEFAULT_ROUNDS if rounds is None else min(max(int(rounds), FEWEST_ROUNDS), MOST_ROUNDS)
     shown = "" if count == DEFAULT_ROUNDS else f"rounds={count}$"
-    digest = sha_crypt(str(password).encode(), chosen.encode(), count, algorithm)
+    digest = sha_crypt(as_text(password, "password_hash").encode(), chosen.encode(), count, algorithm)
     return f"${prefix}${shown}{chosen}${encode(digest)}"
 
 
 KINDS = {"sha256": ("5", hashlib.sha256), "sha512": ("6", hashlib.sha512)}
+
+
+def new_salt(length: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def bcrypt_hash(password: str, salt: str | None, rounds: int | None, ident: str) -> str:
+    """By the bcrypt library; `rounds` is the logarithm of their number."""
+    import bcrypt
+
+    cost = 12 if rounds is None else int(rounds)
+    chosen = salt if salt is not None else bcrypt.gensalt(cost).decode().split("$")[3]
+    if not re.fullmatch(r"[./0-9A-Za-z]{22}", chosen) or ident not in ("2", "2a", "2b", "2y"):
+        raise TemplateError("password_hash: for bcrypt a salt has 22 characters, ident is 2, 2a, 2b or 2y")
+    hashed = bcrypt.hashpw(password.encode(), f"$2b${cost:02d}${chosen}".encode()).decode()
+    return f"${ident}${hashed.split('$', 2)[2]}"
 
 
 def sha_crypt(password: bytes, salt: bytes, rounds: int, algorithm: Callable[[bytes], Any]) -> bytes:

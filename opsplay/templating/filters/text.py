@@ -17,7 +17,16 @@ def to_boolean(value: Any) -> bool:
     return value if isinstance(value, bool) else str(value).strip().lower() in TRUE_WORDS
 
 
-TRUE_WORDS = ("y", "yes", "on", "1", "true", "t", "1.0")
+TRUE_WORDS = ("yes", "on", "1", "true", "1.0")
+
+
+def as_text(value: Any, filter_name: str) -> str:
+    """The text that a filter is for. Raises TemplateError for a value of another type."""
+    if isinstance(value, Undefined):
+        return str(value)
+    if not isinstance(value, str):
+        raise TemplateError(f"{filter_name} needs a text, not {value!r}", hint="put `string` before it")
+    return value
 
 
 def ternary(value: Any, true_value: Any, false_value: Any, none_value: Any = None) -> Any:
@@ -102,10 +111,14 @@ def comment(
         raise TemplateError(f"comment: unknown style {style!r}", hint=f"use one of {', '.join(COMMENTS)}")
     first, mark, last = COMMENTS[style]
     mark = mark if decoration is None else decoration
+    before_mark = mark.rstrip() if prefix is None else prefix
+    *before, final = as_text(value, "comment").split("\n")
     lines = [
         *([first if beginning is None else beginning] if beginning or first else []),
-        *([mark.rstrip() if prefix is None else prefix] * prefix_count),
-        *[(mark + line).rstrip() if line else mark.rstrip() for line in str(value).split("\n")],
+        # As in Ansible, an empty prefix makes no line, an empty postfix makes one.
+        *([before_mark] * prefix_count if before_mark else []),
+        *[mark + line if line else mark.rstrip() for line in before],
+        mark + final,
         *([mark.rstrip() if postfix is None else postfix] * postfix_count),
         *([last if end is None else end] if end or last else []),
     ]
@@ -113,7 +126,7 @@ def comment(
 
 
 def split_url(value: Any, query: str = "") -> Any:
-    url = urlsplit(str(value))
+    url = urlsplit(as_text(value, "urlsplit"))
     parts = {name: getattr(url, name) for name in URL_PARTS}
     if query and query not in parts:
         raise TemplateError(f"urlsplit: unknown part {query!r}", hint=f"use one of {', '.join(URL_PARTS)}")
@@ -124,7 +137,12 @@ URL_PARTS = ("fragment", "hostname", "netloc", "password", "path", "port", "quer
 
 
 def split(value: Any, separator: str | None = None, maxsplit: int = -1) -> list[str]:
-    return str(value).split(separator, maxsplit)
+    return as_text(value, "split").split(separator, maxsplit)
+
+
+def type_name(value: Any) -> str:
+    """A type as playbooks know it, whatever class stands for it here."""
+    return next((kind.__name__ for kind in (str, dict, list) if isinstance(value, kind)), type(value).__name__)
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
@@ -140,5 +158,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "split": split,
     "urlsplit": split_url,
     "urldecode": lambda value: unquote_plus(str(value)),
-    "type_debug": lambda value: type(value).__name__,
+    "type_debug": type_name,
 }
