@@ -63,6 +63,12 @@ class Entry:
         """Whether any parameter name is accepted, as for set_fact."""
         return bool(getattr(self.module, "OPEN_ENDED", False))
 
+    @property
+    def exclusive(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of parameters of which only one can be given."""
+        found: tuple[tuple[str, str], ...] = getattr(self.module, "EXCLUSIVE", ())
+        return found
+
 
 @functools.lru_cache(maxsize=1)
 def entries() -> dict[str, Entry]:

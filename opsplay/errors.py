@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
+
+
+class Severity(enum.Enum):
+    """Whether a problem of the files stops a run before its first connection, or is only told."""
+
+    ERROR = "error"
+    WARNING = "warning"
 
 
 @dataclass(frozen=True, order=True)
@@ -22,16 +30,22 @@ class Location:
 class OpsplayError(Exception):
     """The base of every error that opsplay raises on purpose: what, where, and the remedy.
 
-    `exit_code` follows ansible-playbook: 1 error, 2 a host failed, 4 a host was unreachable.
+    `exit_code` follows ansible-playbook: 1 error, 2 a host failed, 4 a host was unreachable. `rule` is the stable name
+    of what was found wrong in the files, one of `opsplay.language.rules.RULES`.
     """
 
     exit_code = 1
+    severity = Severity.ERROR
+    rule: str | None = None
 
-    def __init__(self, message: str, *, at: Location | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, at: Location | None = None, hint: str | None = None, rule: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.at = at
         self.hint = hint
+        self.rule = rule or self.rule
 
     def __str__(self) -> str:
         text = f"{self.at}: {self.message}" if self.at else self.message
@@ -45,21 +59,35 @@ class UsageError(OpsplayError):
 class DocumentError(OpsplayError):
     """A file cannot be read as what it should be: YAML, INI, or a vault file."""
 
+    rule = "unreadable-file"
+
 
 class LanguageError(OpsplayError):
     """A playbook says something that means nothing: an unknown keyword, module or parameter."""
 
 
+class LanguageWarning(LanguageError):
+    """A playbook says something that will hardly do what was meant. It is told, never raised."""
+
+    severity = Severity.WARNING
+
+
 class InventoryError(OpsplayError):
     """An inventory source or a host pattern is wrong."""
+
+    rule = "inventory"
 
 
 class TemplateError(OpsplayError):
     """A template cannot be parsed or evaluated."""
 
+    rule = "bad-template"
+
 
 class UndefinedVariable(TemplateError):
     """A template names a variable that has no value."""
+
+    rule = "undefined-variable"
 
 
 class Problems(OpsplayError):

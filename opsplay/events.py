@@ -35,6 +35,14 @@ class RunStarted(Event):
     playbooks: tuple[str, ...]
     check: bool
     user: str
+    machine: str = ""
+    inventory: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    limit: str | None = None
+    tags: tuple[str, ...] = ()
+    revision: str | None = None
+    dirty: bool = False
+    """the commit of the playbooks, and whether files differed from it"""
     at: float = field(default_factory=time.time)
 
 
@@ -90,6 +98,9 @@ class TaskFinished(Event):
     diff: tuple[Mapping[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
     duration: float = 0.0
+    """seconds of work on the host"""
+    observed: tuple[Mapping[str, Any], ...] = ()
+    """what was there behind the change: what a later run compares with"""
     items: int = 0
     handler: bool = False
     delegated_to: str | None = None
@@ -121,11 +132,12 @@ class TaskProgress(Event):
 
 
 @dataclass(frozen=True)
-class HostUnreachable(Event):
-    kind: ClassVar[str] = "host_unreachable"
+class HandlersPending(Event):
+    """A host stopped before its notified handlers ran."""
+
+    kind: ClassVar[str] = "handlers_pending"
     host: str
-    task: str
-    message: str
+    handlers: tuple[str, ...]
     at: float = field(default_factory=time.time)
 
 
@@ -159,6 +171,8 @@ class HostTally(Event):
     skipped: int = 0
     rescued: int = 0
     ignored: int = 0
+    undecided: int = 0
+    """of a preview: tasks that it cannot tell about, which are also skipped"""
     reason: str = ""
 
 
@@ -169,4 +183,6 @@ class RunFinished(Event):
     tallies: tuple[HostTally, ...]
     seconds: float
     interrupted: bool = False
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    """what `set_stats` kept, by host, and for the run as a whole under `run`"""
     at: float = field(default_factory=time.time)

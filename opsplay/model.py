@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from opsplay.errors import Location
 
 __all__ = [
-    "Block",
+    "Background",
     "Become",
+    "Block",
     "Handler",
+    "Include",
+    "Included",
     "Location",
     "Loop",
     "Play",
     "Playbook",
+    "Prompt",
     "Retry",
+    "Role",
     "Status",
     "Task",
 ]
@@ -34,6 +39,8 @@ class Status(enum.Enum):
     RESCUED = "rescued"
     UNREACHABLE = "unreachable"
     UNKNOWN = "unknown"
+    UNDECIDED = "undecided"
+    """a preview cannot tell what the task would do"""
 
     @property
     def is_failure(self) -> bool:
@@ -61,6 +68,8 @@ class Loop:
     label: Any = None
     pause: float = 0.0
     extended: bool = False
+    with_all_items: bool = True
+    break_when: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,56 @@ class Retry:
     until: tuple[Any, ...]
     retries: Any = 3
     delay: Any = 5
+
+
+@dataclass(frozen=True)
+class Background:
+    """`async`: for how many seconds the task may go on, and how often (s) it is asked for; 0 leaves it to itself."""
+
+    seconds: Any
+    poll: Any = 15
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role in use. Of `defaults`, `vars` and `params` the last is the strongest; they hold what comes from its
+    dependencies and from the roles that brought it in as well. `exports` are those of its `vars` that the whole play
+    sees: not what this very use of the role was given."""
+
+    name: str
+    path: str
+    defaults: tuple[Mapping[str, Any], ...] = ()
+    vars: tuple[Mapping[str, Any], ...] = ()
+    exports: tuple[Mapping[str, Any], ...] = ()
+    params: tuple[Mapping[str, Any], ...] = ()
+    parents: tuple[Role, ...] = ()
+    """the roles that brought it in, the nearest first"""
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where its files are looked for: its own folder, then those of the roles that brought it in."""
+        return (self.path, *(parent.path for parent in self.parents))
+
+
+@dataclass(frozen=True)
+class Included:
+    """What was read for an include: its tasks, the handlers that a role adds, that role, and those that its tasks
+    import."""
+
+    path: str
+    entries: tuple[Task | Block, ...]
+    handlers: tuple[Handler, ...] = ()
+    role: Role | None = None
+    imported: tuple[Role, ...] = ()
+
+
+@dataclass(frozen=True)
+class Include:
+    """What `include_tasks` or `include_role` brings in. `load` reads it for rendered parameters, with the keywords in
+    force where the include stands, and raises Problems; `known` is there when no variable decides what it brings."""
+
+    load: Callable[[Mapping[str, Any]], Included]
+    known: Included | None = None
 
 
 @dataclass(frozen=True)
@@ -110,11 +169,18 @@ class Task:
     connection: Any = None
     remote_user: Any = None
     port: Any = None
+    throttle: Any = None
+    background: Background | None = None
+    role: Role | None = None
+    params: tuple[Mapping[str, Any], ...] = ()
+    """variables of the includes that brought the task in, outermost first: stronger than what was set"""
+    include: Include | None = field(default=None, compare=False, repr=False)
 
     @property
     def title(self) -> str:
-        """What people see: the given name, else the module's."""
-        return self.name or self.module
+        """What people see: the role's name and the given one, else the module's."""
+        name = self.name or self.module
+        return f"{self.role.name} : {name}" if self.role else name
 
 
 @dataclass(frozen=True)
@@ -145,6 +211,20 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """`vars_prompt`: a value that is asked for when the play begins."""
+
+    name: str
+    text: str
+    default: Any = None
+    private: bool = True
+    confirm: bool = False
+    encrypt: str | None = None
+    salt: str | None = None
+    salt_size: int | None = None
+
+
+@dataclass(frozen=True)
 class Play:
     """A play: which hosts, in which batches, and the stages of its tasks (pre_tasks, roles, tasks, post_tasks)."""
 
@@ -155,6 +235,9 @@ class Play:
     vars_files: tuple[Any, ...] = ()
     stages: tuple[tuple[Task | Block, ...], ...] = ()
     handlers: tuple[Handler, ...] = ()
+    roles: tuple[Role, ...] = ()
+    """roles whose variables every task of the play sees"""
+    prompts: tuple[Prompt, ...] = ()
     gather_facts: Any = None
     gather_subset: tuple[str, ...] | None = None
     become: Become = Become()
@@ -162,7 +245,7 @@ class Play:
     strategy: str = "linear"
     max_fail_percentage: float | None = None
     any_errors_fatal: bool = False
-    force_handlers: bool = False
+    force_handlers: bool | None = None
     environment: tuple[Any, ...] = ()
     tags: frozenset[str] = frozenset()
     connection: Any = None

@@ -22,8 +22,9 @@ class Redactor:
         """Remember a value (and its lines, when it has several) so that it is never shown."""
         if not secret:
             return
-        parts = {secret, secret.strip(), *secret.splitlines()}
-        found = {part for part in parts if len(part) >= SHORTEST}
+        # A line of little but blanks would blot out the indentation of other texts.
+        lines = {line for line in secret.splitlines() if len(line.strip()) >= SHORTEST}
+        found = {part for part in (secret, secret.strip(), *lines) if len(part) >= SHORTEST}
         with self._lock:
             merged = found.union(self._secrets)
             self._secrets = tuple(sorted(merged, key=lambda value: (-len(value), value)))

@@ -10,11 +10,15 @@ from typing import Any
 
 from opsplay.actions.base import ActionFailed, Control, Prepared, Remote
 from opsplay.agent.spec import Params
+from opsplay.documents.keyring import KEYRING
+from opsplay.documents.vault import is_vault_file
+from opsplay.errors import DocumentError
 from opsplay.modules.files import copy as shipped
 from opsplay.session.blobs import INLINE_LIMIT, Content
 
 PARAMS = shipped.PARAMS
 CHECK = shipped.CHECK
+EXCLUSIVE = (("src", "content"),)
 MODULE = shipped.__name__
 
 
@@ -34,11 +38,21 @@ def prepare(control: Control, params: Params) -> Prepared:
             MODULE,
             {
                 **params,
-                "_tree": list(tree(control, source, keep_name, params.local_follow)),
+                "_tree": list(tree(control, source, keep_name, params.local_follow, params.decrypt)),
                 "_name": os.path.basename(source),
             },
         )
-    return with_content(params, control.blobs.from_file(source), source)
+    return with_content(params, content_of(control, source, params.decrypt), source)
+
+
+def content_of(control: Control, path: str, decrypt: bool) -> Content:
+    """The content of a file of the control side; that of a vault decrypted. Raises OSError and ActionFailed."""
+    if not decrypt or not is_vault_file(path):
+        return control.blobs.from_file(path)
+    try:
+        return control.blobs.from_bytes(KEYRING.read_secret(path))
+    except DocumentError as problem:
+        raise ActionFailed(str(problem)) from problem
 
 
 def remote(params: Mapping[str, Any], control: Control, data: bytes, source: str | None) -> Remote:
@@ -70,7 +84,7 @@ def content_bytes(content: Any) -> bytes:
     return str(content).encode("utf-8", "surrogateescape")
 
 
-def tree(control: Control, source: str, keep_name: bool, follow: bool) -> Iterator[dict[str, Any]]:
+def tree(control: Control, source: str, keep_name: bool, follow: bool, decrypt: bool) -> Iterator[dict[str, Any]]:
     """Every folder, file and link below a folder, by its path relative to the target; links are followed on demand."""
     root = Path(source)
     base = root.parent if keep_name else root
@@ -87,14 +101,14 @@ def tree(control: Control, source: str, keep_name: bool, follow: bool) -> Iterat
             yield {"path": relative, "kind": "directory", "mode": here.stat().st_mode & 0o7777}
         links = [] if follow else [name for name in folders if (here / name).is_symlink()]
         for name in sorted([*files, *links]):
-            yield entry(control, here / name, (here / name).relative_to(base).as_posix(), follow)
+            yield entry(control, here / name, (here / name).relative_to(base).as_posix(), follow, decrypt)
 
 
-def entry(control: Control, path: Path, relative: str, follow: bool) -> dict[str, Any]:
+def entry(control: Control, path: Path, relative: str, follow: bool, decrypt: bool) -> dict[str, Any]:
     """A file or link of a tree."""
     if path.is_symlink() and (not follow or not path.exists()):
         return {"path": relative, "kind": "link", "target": os.readlink(path), "mode": 0o777}
-    content = control.blobs.from_file(str(path))
+    content = content_of(control, str(path), decrypt)
     how = carried(content)
     fields = {"content": how["_content"]} if "_content" in how else {"blob": how["_blob"]}
     return {"path": relative, "kind": "file", "mode": path.stat().st_mode & 0o7777, "checksum": content.sha1, **fields}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opsplay.actions.base import ActionFailed, Answer, Control, Prepared
+from opsplay.actions.base import ActionFailed, Answer, Control, Meta, Prepared
 from opsplay.agent.spec import Params, Str
 
 ACTIONS = (
@@ -13,6 +13,8 @@ ACTIONS = (
     "end_batch",
     "clear_facts",
     "clear_host_errors",
+    "end_role",
+    "refresh_inventory",
     "reset_connection",
 )
 PARAMS = {"_raw_params": Str(required=True, help="One of " + ", ".join(ACTIONS))}
@@ -23,4 +25,4 @@ def prepare(control: Control, params: Params) -> Prepared:
     name = params._raw_params.strip()
     if name not in ACTIONS:
         raise ActionFailed(f"unknown meta action '{name}'; use one of {', '.join(ACTIONS)}")
-    return Answer({"changed": False}, meta=name)
+    return Answer({"changed": False}, Meta(name))

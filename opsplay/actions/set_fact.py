@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from opsplay.actions.base import ActionFailed, Answer, Control, Prepared
+from opsplay.actions.base import ActionFailed, Answer, Control, KeepFacts, Prepared
 from opsplay.agent.spec import Bool, Params, to_bool
 
 PARAMS = {"cacheable": Bool(default=False, help="Also keep the values as facts")}
@@ -21,5 +21,5 @@ def prepare(control: Control, params: Params) -> Prepared:
     for name in facts:
         if not NAME.fullmatch(name):
             raise ActionFailed(f"{name!r} cannot be the name of a variable")
-    to_bool(params.get("cacheable") or False)
-    return Answer({"ansible_facts": facts, "changed": False}, facts=facts)
+    cacheable = to_bool(params.get("cacheable") or False)
+    return Answer({"ansible_facts": facts, "changed": False}, KeepFacts(facts) if cacheable else None)

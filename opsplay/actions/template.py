@@ -6,13 +6,13 @@ import getpass
 import os
 import platform
 import time
-from pathlib import Path as FilePath
 from typing import Any
 
 from opsplay.actions import copy
 from opsplay.actions.base import ActionFailed, Control, Prepared
 from opsplay.agent.spec import Bool, Choice, Mode, Params, Path, Str
-from opsplay.errors import Location
+from opsplay.documents.keyring import KEYRING
+from opsplay.errors import DocumentError, Location
 
 PARAMS = {
     "src": Path(required=True, help="The template, in the folder templates or beside the playbook"),
@@ -54,7 +54,9 @@ def prepare(control: Control, params: Params) -> Prepared:
 def render(control: Control, source: str, params: Params) -> str:
     """The template's text with the host's variables. Raises TemplateError with the template's line."""
     try:
-        text = FilePath(source).read_text(encoding="utf-8")
+        text = KEYRING.read_secret(source).decode("utf-8")
+    except DocumentError as problem:
+        raise ActionFailed(str(problem)) from problem
     except (OSError, UnicodeDecodeError) as problem:
         raise ActionFailed(f"cannot read the template {source}: {problem}") from problem
     options = {name: params[name] for name in JINJA_OPTIONS if params[name] is not None}

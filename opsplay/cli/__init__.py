@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -14,8 +16,12 @@ from opsplay.errors import OpsplayError, Problems
 # Name -> where it lives, and its line in the help: so that `opsplay --help` imports none of them.
 COMMANDS = {
     "run": ("opsplay.cli.run:run", "Run playbooks against the hosts of an inventory."),
+    "check": ("opsplay.cli.check:check", "Find every mistake in playbooks, roles and inventories, connecting nowhere."),
     "exec": ("opsplay.cli.exec:exec_", "Run one module on hosts, without a playbook."),
     "inventory": ("opsplay.cli.inventory:inventory", "Show hosts, groups and variables as they are understood."),
+    "vault": ("opsplay.cli.vault:vault", "Encrypt files and values, and work with them."),
+    "history": ("opsplay.cli.history:history", "List the runs that were made."),
+    "show": ("opsplay.cli.history:show", "Show what a run did."),
     "doc": ("opsplay.cli.doc:doc", "Show what a module does and what it accepts."),
     "lab": ("opsplay.cli.lab:lab", "Start and stop throwaway fleets of real systemd hosts."),
 }
@@ -62,14 +68,20 @@ def cli() -> None:
 
 
 def show(problem: OpsplayError) -> None:
-    """Print an error, its place and its remedy on standard error."""
-    for error in problem.errors if isinstance(problem, Problems) else [problem]:
-        where = f"{error.at}: " if error.at else ""
-        click.echo(f"{click.style('error', fg='red', bold=True)}: {where}{error.message}", err=True)
-        if error.hint:
-            click.echo(f"{click.style('  hint', fg='cyan')}: {error.hint}", err=True)
-    if isinstance(problem, Problems) and len(problem.errors) > 1:
-        click.echo(f"{len(problem.errors)} errors; nothing was done", err=True)
+    """Print an error, its place and its remedy on standard error; of several each, and how many there are."""
+    found = show_all(problem.errors if isinstance(problem, Problems) else [problem])
+    if found > 1:
+        click.echo(f"{found} errors; nothing was done", err=True)
+
+
+def show_all(problems: Iterable[OpsplayError]) -> int:
+    """Print problems by file and line on standard error; returns their number."""
+    from opsplay.cli.problems import ordered, report
+
+    found = ordered(problems)
+    for problem in found:
+        click.echo("\n".join(report(problem)), err=True)
+    return len(found)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -83,6 +95,8 @@ def main(arguments: list[str] | None = None) -> None:
         problem.show()
         code = problem.exit_code
     except (KeyboardInterrupt, click.Abort):
+        # Whoever presses Ctrl-C once more while threads end wants no traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         click.echo("interrupted", err=True)
         code = 99
     sys.exit(code if isinstance(code, int) else 0)

@@ -13,6 +13,7 @@ from opsplay.cli.options import (
     make_run_options,
     run_options,
     sources,
+    vault_options,
 )
 
 
@@ -23,6 +24,7 @@ from opsplay.cli.options import (
 @inventory_options
 @run_options
 @connection_options
+@vault_options
 @click.pass_context
 def exec_(context: click.Context, /, pattern: str, module: str, arguments: str, **values: Any) -> None:
     """Run one module on the hosts that PATTERN names.
@@ -34,6 +36,7 @@ def exec_(context: click.Context, /, pattern: str, module: str, arguments: str, 
     """
     from opsplay import catalog
     from opsplay.cli.load import load_inventory
+    from opsplay.cli.passwords import unlock
     from opsplay.cli.run import execute
     from opsplay.documents import yaml as documents
     from opsplay.documents.values import Mapping, Sequence, Template
@@ -41,6 +44,7 @@ def exec_(context: click.Context, /, pattern: str, module: str, arguments: str, 
     from opsplay.language.parse import Parser
     from opsplay.model import Playbook
 
+    unlock(values)
     at = Location("the command line")
     task = Mapping(at)
     value = documents.parse(arguments, "--args")[0] if arguments.lstrip().startswith("{") else Template(arguments, at)
@@ -51,11 +55,11 @@ def exec_(context: click.Context, /, pattern: str, module: str, arguments: str, 
     tasks.item_at.append(at)
     play.update(name="exec", hosts=Template(pattern, at), gather_facts=False, tasks=tasks)
     extra = extra_variables(values["extra"])
-    parser = Parser(catalog, lambda value: value)
+    parser = Parser(catalog, lambda value, known: value)
     plays = parser.document([play], "exec")
     if parser.errors:
         raise Problems(parser.errors)
     values["verbose"] = max(1, values["verbose"])
-    inventory = load_inventory(sources(values["inventories"]))
+    inventory = load_inventory(sources(values["inventories"]), extra)
     options = make_run_options(values, extra)
     context.exit(execute([Playbook("exec", tuple(plays))], inventory, options))

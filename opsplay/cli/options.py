@@ -35,6 +35,15 @@ inventory_options = stack(
                  help="Variables that come before all others. May be repeated."),
 )  # fmt: skip
 
+vault_options = stack(
+    click.option("--vault-id", "vault_ids", multiple=True, metavar="[ID@]SOURCE",
+                 help="A vault password: of a file, a program, or prompt. May be repeated."),
+    click.option("--vault-password-file", "--vault-pass-file", "vault_password_files", multiple=True, metavar="FILE",
+                 help="A file or program that gives the vault password. May be repeated."),
+    click.option("-J", "--ask-vault-password", "--ask-vault-pass", "ask_vault_pass", is_flag=True,
+                 help="Ask for the vault password."),
+)  # fmt: skip
+
 connection_options = stack(
     click.option("-u", "--user", help="Log in as this user, where the inventory names none."),
     click.option("-k", "--ask-pass", is_flag=True, help="Ask for the login password."),
@@ -80,8 +89,8 @@ def extra_variables(entries: tuple[str, ...]) -> dict[str, Any]:
     """What -e gave: key=value words, JSON or YAML, or @FILE. Raises UsageError or DocumentError."""
     from opsplay.documents import yaml as documents
     from opsplay.documents.values import trust
+    from opsplay.documents.variables import load_variables
     from opsplay.errors import Location
-    from opsplay.inventory.variables import load_variables
     from opsplay.language.arguments import key_values
 
     found: dict[str, Any] = {}
@@ -140,6 +149,7 @@ def make_run_options(values: dict[str, Any], extra: dict[str, Any]) -> Any:
         connection=connection,
         beat=Heartbeat(every, dead),
         lockstep=values.get("lockstep", False),
+        step=values.get("step", False),
         force_handlers=values.get("force_handlers", False),
         tags=words(values.get("tags", ())),
         skip_tags=words(values.get("skip_tags", ())),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,12 +16,17 @@ from opsplay.cli.options import (
     run_options,
     sources,
     stack,
+    vault_options,
 )
 
 if TYPE_CHECKING:
     from opsplay.inventory.model import Inventory
     from opsplay.model import Playbook
+    from opsplay.run.engine import UndoKeeper
     from opsplay.run.options import RunOptions
+    from opsplay.run.report import Sink
+
+EXTRA = ("-e", "--extra-vars")
 
 choice_options = stack(
     click.option("-t", "--tags", multiple=True, metavar="TAGS", help="Only tasks with one of these tags."),
@@ -30,6 +37,7 @@ choice_options = stack(
     click.option("--list-tags", is_flag=True, help="Show the tags of each play, and stop."),
     click.option("--syntax-check", is_flag=True, help="Read and check all files, and stop."),
     click.option("--force-handlers", is_flag=True, help="Run notified handlers even where a task failed."),
+    click.option("--step", is_flag=True, help="Ask before each task."),
     click.option("--lockstep", is_flag=True, help="No host begins a task before all are through with the one before."),
 )
 
@@ -40,6 +48,7 @@ choice_options = stack(
 @run_options
 @choice_options
 @connection_options
+@vault_options
 @click.pass_context
 def run(context: click.Context, /, playbooks: tuple[str, ...], **values: Any) -> None:
     """Run PLAYBOOKS against the hosts of an inventory.
@@ -52,11 +61,16 @@ def run(context: click.Context, /, playbooks: tuple[str, ...], **values: Any) ->
 
     Exit code: 0 well, 1 an error in the files, 2 a host failed, 4 a host was unreachable, 6 both, 99 interrupted.
     """
+    from opsplay.cli import show_all
     from opsplay.cli.load import load_inventory, load_playbooks
+    from opsplay.cli.passwords import unlock
+    from opsplay.record.provenance import RevisionOf
 
+    revision = RevisionOf(playbooks[0])
+    unlock(values)
     extra = extra_variables(values["extra"])
-    parsed = load_playbooks(playbooks, extra)
-    inventory = load_inventory(sources(values["inventories"]))
+    parsed = load_playbooks(playbooks, extra, show_all if values["verbose"] else None)
+    inventory = load_inventory(sources(values["inventories"]), extra)
     if values["syntax_check"]:
         for playbook in parsed:
             click.echo(f"{playbook.path}: well formed")
@@ -67,18 +81,53 @@ def run(context: click.Context, /, playbooks: tuple[str, ...], **values: Any) ->
 
         show_plays(parsed, inventory, options, values)
         return
-    context.exit(execute(parsed, inventory, options))
+    found = revision.wait()
+    context.exit(execute(parsed, inventory, replace(options, revision=found.commit, dirty=found.dirty)))
+
+
+def shown_arguments(words: list[str]) -> tuple[str, ...]:
+    """The command line as the record keeps it: extra variables by their names alone, for some are secret."""
+    found: list[str] = []
+    for index, word in enumerate(words):
+        before = words[index - 1] if index else ""
+        if before in EXTRA or word.startswith("--extra-vars="):
+            given = word.partition("=")[2] if word.startswith("--") else word
+            names = [part.partition("=")[0] + "=***" if "=" in part else part for part in given.split()]
+            found.append(given if given.startswith("@") else " ".join(names) if "{" not in given else "{***}")
+        else:
+            found.append(word)
+    return tuple(found)
+
+
+def warn(message: str) -> None:
+    click.echo(f"{click.style('warning', fg='yellow', bold=True)}: {message}", err=True)
+
+
+def recorders(run_id: str) -> tuple[tuple[Sink, ...], UndoKeeper | None]:
+    """The sinks that write a run down, and what keeps its undo. A disk that cannot be written to fails no run."""
+    from opsplay.record.folder import run_directory
+    from opsplay.record.index import HistorySink
+    from opsplay.record.lines import JsonLines
+    from opsplay.record.private import PrivateStore
+
+    try:
+        folder = run_directory(run_id)
+        return (JsonLines(folder, warn), HistorySink(run_id, warn)), PrivateStore(folder, warn).keep
+    except OSError as problem:
+        warn(f"there will be no record of this run: {problem}")
+        return (), None
 
 
 def execute(playbooks: list[Playbook], inventory: Inventory, options: RunOptions) -> int:
     """Run with the terminal and the record as sinks; returns the exit code."""
-    from opsplay.record.folder import run_directory
-    from opsplay.record.lines import JsonLines
-    from opsplay.record.private import PrivateStore
+    from opsplay.cli.prompt import Prompter
     from opsplay.run.engine import Run, new_run_id
     from opsplay.sinks.terminal import TerminalSink
 
     run_id = new_run_id()
-    folder = run_directory(run_id)
-    sinks = (TerminalSink.for_stream(verbosity=options.verbosity), JsonLines(folder))
-    return Run(inventory, options, sinks, undo=PrivateStore(folder).keep, run_id=run_id).execute(playbooks)
+    terminal = TerminalSink.for_stream(verbosity=options.verbosity)
+    record, undo = recorders(run_id)
+    options = replace(options, arguments=shown_arguments(sys.argv[1:]))
+    run = Run(inventory, options, (terminal, *record), undo=undo, run_id=run_id)
+    run.use_prompter(Prompter(terminal.paused, run.check_interrupted).ask)
+    return run.execute(playbooks)

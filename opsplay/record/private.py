@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,15 @@ STORE_LIMIT = 512 << 20
 
 
 class PrivateStore:
-    """Appends encrypted entries to `undo.jsonl` in a run's folder. Thread-safe."""
+    """Appends encrypted entries to `undo.jsonl` in a run's folder. Thread-safe.
 
-    def __init__(self, folder: Path) -> None:
+    `warn` hears when it can be written no further, which fails no run.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
         self.path = folder / "undo.jsonl"
+        self._warn = warn
+        self._is_over = False
         self._lock = threading.Lock()
         self._size = 0
 
@@ -29,12 +34,16 @@ class PrivateStore:
 
         text = json.dumps({"host": host, "task": task, "entries": entries})
         with self._lock:
-            if self._size + len(text) > STORE_LIMIT:
+            if self._is_over or self._size + len(text) > STORE_LIMIT:
                 return
-            token = Fernet(user_key()).encrypt(text.encode())
-            self._size += len(token)
-            with open(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
-                file.write(token + b"\n")
+            try:
+                token = Fernet(user_key()).encrypt(text.encode())
+                self._size += len(token)
+                with open(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
+                    file.write(token + b"\n")
+            except OSError as problem:
+                self._is_over = True
+                self._warn(f"what is changed from here on cannot be undone: {self.path}: {problem.strerror}")
 
     def read(self) -> list[dict[str, Any]]:
         """Every entry. Raises OSError, or cryptography's InvalidToken with another user's key."""

@@ -10,7 +10,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from opsplay.agent.spec import to_bool
 from opsplay.errors import InventoryError
@@ -26,9 +26,22 @@ KNOWN_OPTIONS = ("userknownhostsfile", "stricthostkeychecking", "proxyjump", "pr
                  "serveralivecountmax", "loglevel", "preferredauthentications", "identitiesonly", "batchmode",
                  "globalknownhostsfile", "passwordauthentication", "hashknownhosts", "compression")  # fmt: skip
 
-LOGIN_PASSWORDS = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
-BECOME_PASSWORDS = ("ansible_become_password", "ansible_become_pass")
-PASSWORD_VARIABLES = LOGIN_PASSWORDS + BECOME_PASSWORDS
+# Variables of one meaning, the strongest first.
+ADDRESS = ("ansible_ssh_host", "ansible_host")
+PORT = ("ansible_ssh_port", "ansible_port")
+USER = ("ansible_ssh_user", "ansible_user")
+KEY_FILE = ("ansible_ssh_private_key_file", "ansible_private_key_file")
+CHECKING = ("ansible_ssh_host_key_checking", "ansible_host_key_checking")
+TIMEOUT = ("ansible_ssh_timeout", "ansible_timeout")
+# As on ssh's command line, the first that names an option prevails.
+ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
+METHODS = ("sudo", "su", "doas")
+LOGIN_PASSWORDS = ("ansible_ssh_password", "ansible_ssh_pass", "ansible_password")
+BECOME_PASSWORDS = ("ansible_become_pass", "ansible_become_password")
+PASSWORD_VARIABLES = (*LOGIN_PASSWORDS, *BECOME_PASSWORDS, *(f"ansible_{method}_pass" for method in METHODS))
+# What a key would be without its file: ssh-agent does that better.
+REFUSED = ("ansible_private_key", "ansible_ssh_private_key", "ansible_private_key_passphrase",
+           "ansible_ssh_private_key_passphrase")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,7 @@ class ConnectionDefaults:
 
 
 Lookup = Callable[[str], Any]
+Number = TypeVar("Number", int, float)
 
 
 def first(lookup: Lookup, *names: str) -> Any:
@@ -62,17 +76,15 @@ def first(lookup: Lookup, *names: str) -> Any:
 
 def target_of(host: str, lookup: Lookup, task: Task, play: Play, defaults: ConnectionDefaults) -> Target:
     """The way to a host. Raises InventoryError for values that cannot be."""
-    arguments = " ".join(
-        str(value)
-        for value in (first(lookup, "ansible_ssh_common_args"), first(lookup, "ansible_ssh_extra_args"),
-                      defaults.extra_ssh_arguments)
-        if value
-    )  # fmt: skip
-    options, rest = ssh_options(arguments, host)
-    address = str(first(lookup, "ansible_host", "ansible_ssh_host") or host)
+    given = [*(first(lookup, name) for name in ARGUMENTS), defaults.extra_ssh_arguments]
+    options, rest = ssh_options(" ".join(str(value) for value in given if value), host)
+    _refuse_keys(host, lookup)
+    if provider := first(lookup, "ansible_ssh_pkcs11_provider"):
+        rest += ["-o", f"PKCS11Provider={provider}"]
+    address = str(first(lookup, *ADDRESS) or host)
     check_name(address, "host")
-    port = first(lookup, "ansible_port", "ansible_ssh_port") or task.port or play.port or options.pop("port", None)
-    user = first(lookup, "ansible_user", "ansible_ssh_user") or task.remote_user or play.remote_user
+    port = first(lookup, *PORT) or task.port or play.port or options.pop("port", None)
+    user = first(lookup, *USER) or task.remote_user or play.remote_user
     known = options.pop("userknownhostsfile", None)
     jump = options.pop("proxyjump", None)
     return Target(
@@ -81,10 +93,10 @@ def target_of(host: str, lookup: Lookup, task: Task, play: Play, defaults: Conne
         connection=str(
             first(lookup, "ansible_connection") or task.connection or play.connection or defaults.connection
         ),
-        port=_port(port, host),
+        port=_number(int, port, "ansible_port", host),
         user=_text(user) or options.pop("user", None) or defaults.user,
         password=_text(first(lookup, *LOGIN_PASSWORDS)) or defaults.password,
-        private_key=_text(first(lookup, "ansible_ssh_private_key_file", "ansible_private_key_file"))
+        private_key=_text(first(lookup, *KEY_FILE))
         or options.pop("identityfile", None)
         or defaults.private_key,
         known_hosts=tuple(shlex.split(known)) if known else (),
@@ -92,7 +104,9 @@ def target_of(host: str, lookup: Lookup, task: Task, play: Play, defaults: Conne
         jump=tuple(jump.split(",")) if jump and jump.lower() != "none" else (),
         options=options,
         extra_arguments=tuple(rest),
-        timeout=float(first(lookup, "ansible_ssh_timeout", "ansible_timeout") or defaults.timeout),
+        timeout=_number(float, first(lookup, *TIMEOUT), "ansible_timeout", host) or defaults.timeout,
+        retries=_number(int, first(lookup, "ansible_ssh_retries"), "ansible_ssh_retries", host) or 0,
+        program=_program(lookup),
         interpreter=_interpreter(lookup),
     )
 
@@ -101,11 +115,24 @@ def _text(value: Any) -> str | None:
     return None if value in (None, "") else str(value)
 
 
-def _port(value: Any, host: str) -> int | None:
+def _number(kind: type[Number], value: Any, name: str, host: str) -> Number | None:
     try:
-        return int(value) if value else None
+        return kind(value) if value else None
     except (TypeError, ValueError) as problem:
-        raise InventoryError(f"{host}: ansible_port is not a number: {value!r}") from problem
+        raise InventoryError(f"{host}: {name} is not a number: {value!r}") from problem
+
+
+def _program(lookup: Lookup) -> str | None:
+    """The ssh program, where another than the usual one is wanted."""
+    value = _text(first(lookup, "ansible_ssh_executable"))
+    return None if value == "ssh" else value
+
+
+def _refuse_keys(host: str, lookup: Lookup) -> None:
+    for name in REFUSED:
+        if first(lookup, name):
+            hint = "add the key to ssh-agent, or name its file with ansible_ssh_private_key_file"
+            raise InventoryError(f"{host}: {name} is not supported", hint=hint)
 
 
 def _interpreter(lookup: Lookup) -> str | None:
@@ -115,7 +142,7 @@ def _interpreter(lookup: Lookup) -> str | None:
 
 def _checking(lookup: Lookup, options: Mapping[str, str], defaults: ConnectionDefaults) -> str:
     """yes, accept-new or no: of the variables, the ssh options, the environment, the command line."""
-    variable = first(lookup, "ansible_host_key_checking", "ansible_ssh_host_key_checking")
+    variable = first(lookup, *CHECKING)
     if variable is not None:
         return "yes" if to_bool(variable) else "no"
     option = options.get("stricthostkeychecking", "").lower()
@@ -166,16 +193,19 @@ def escalation_of(
             return None
     except ValueError as problem:
         raise InventoryError(f"{host}: become: {problem}") from problem
-    user = first(lookup, "ansible_become_user") or render(task.become.user) or defaults.become_user or "root"
-    check_name(str(user), "user")
     method = first(lookup, "ansible_become_method") or render(task.become.method) or defaults.become_method
-    flags = first(lookup, "ansible_become_flags")
-    password = first(lookup, *BECOME_PASSWORDS) or defaults.become_password
+    method = str(method).rpartition(".")[2]
+    own = f"ansible_{method}"
+    user = first(lookup, f"{own}_user", "ansible_become_user") or render(task.become.user)
+    user = str(user or defaults.become_user or "root")
+    check_name(user, "user")
+    flags = first(lookup, f"{own}_flags", "ansible_become_flags")
     return Escalation(
-        user=str(user),
-        method=str(method).rpartition(".")[2],
+        user=user,
+        method=method,
         flags=_text(flags if flags is not None else render(task.become.flags)),
-        password=_text(password),
+        password=_text(first(lookup, f"{own}_pass", *BECOME_PASSWORDS) or defaults.become_password),
+        program=_text(first(lookup, f"{own}_exe", "ansible_become_exe")),
     )
 
 

@@ -7,15 +7,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from opsplay.actions.base import Answer, RawCommand, Remote
+from opsplay.actions.base import ActionFailed, Answer, RawCommand, Remote, Steps
+from opsplay.errors import TemplateError
+from opsplay.run.background import run_in_background
 from opsplay.run.context import PlayContext
-from opsplay.run.judge import ItemResult, is_settled, judge, status_of
-from opsplay.run.work import Item, Work, prepare
+from opsplay.run.items import Item
+from opsplay.run.judge import ItemResult, ends_loop, is_settled, judge, status_of
+from opsplay.run.live import LiveHost
+from opsplay.run.ways import Way, way_of
+from opsplay.run.work import Work, again, number
 from opsplay.session.session import Call, Session
 
 OnItem = Callable[[int, dict[str, Any]], None]
 OnRetry = Callable[[int, int], None]
+Receive = Callable[[bytes], None]
 
+USER = "opsplay.modules.accounts.user"
 # A raw command's output beyond this many bytes is not kept.
 RAW_KEPT = 16 << 20
 
@@ -26,6 +33,8 @@ class Sent:
 
     session: Session
     number: int
+    lane: int
+    machine: str
     indices: list[int]
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
     done: bool = False
@@ -47,53 +56,71 @@ class Executor:
     def is_blocking(self, work: Work) -> bool:
         """Whether a task is done item by item, nothing else being under way."""
         loop = work.task.loop
-        return any(isinstance(item.prepared, RawCommand) for item in work.items) or bool(loop and loop.pause)
+        stepwise = any(isinstance(item.prepared, (RawCommand, Steps)) for item in work.items)
+        scattered = any(item.way != work.way for item in work.items)
+        paced = loop is not None and bool(loop.pause or loop.break_when)
+        return stepwise or scattered or paced or work.background is not None or bool(work.task.throttle)
 
-    def session(self, work: Work) -> Session:
-        """The agent that a task runs on, started now if need be. Raises UnreachableError's kinds."""
-        return self._sessions.session(self._host, work.target, work.become)
+    def session(self, way: Way) -> Session:
+        """The agent that works that way, started now if need be. Raises UnreachableError's kinds."""
+        return self._sessions.session(way.host, way.target, way.become)
 
     def can_follow(self, work: Work, under_way: Sequence[Sent]) -> bool:
         """Whether a task may be sent while others are under way: only to the very agent that works on those."""
         if not under_way:
             return True
-        return under_way[-1].session is self._sessions.open_session(self._host, work.target, work.become)
+        way = work.way
+        return under_way[-1].session is self._sessions.open_session(way.host, way.target, way.become)
 
     def send(self, work: Work) -> Sent:
         """Send a task's remote items as one call. Raises UnreachableError's kinds."""
-        session = self.session(work)
         chosen = [(index, item.prepared) for index, item in enumerate(work.items) if isinstance(item.prepared, Remote)]
         modules = {prepared.module for _, prepared in chosen}
         assert len(modules) == 1, "the items of one task are one module's"
-        sent = self._call(session, work, modules.pop(), [prepared.params for _, prepared in chosen])
+        sent = self._call(work, work.way, Call(modules.pop(), [prepared.params for _, prepared in chosen]))
         sent.indices = [index for index, _ in chosen]
         return sent
 
-    def _call(self, session: Session, work: Work, module: str, params: Sequence[Any]) -> Sent:
+    def _call(self, work: Work, way: Way, call: Call) -> Sent:
+        if call.module == USER and not work.check:
+            # A new login finds the groups that the account has from now on; nobody removes one that is logged in.
+            for name in {str(params.get("name")) for params in call.items}:
+                self._sessions.dismiss(way.host, name)
+        session = self.session(way)
         # Behind a task that the control side judges nothing is sent, so that there is nothing to drop.
         on_fail = "continue" if work.goes_on_after_failure or work.closes_window else "stop"
         options = {
             "check": work.check,
             "diff": work.diff,
+            "reads_only": work.task.changed_when == (False,),
             "keep_undo": self._context.run.options.keep_undo and not work.no_log,
             "timeout": work.timeout,
             "environment": dict(work.environment),
             "window": self._window,
             "on_fail": on_fail,
+            **call.options,
         }
-        number = session.call(Call(module, params, options))
-        return Sent(session, number, list(range(len(params))))
+        lane = session.lane_of(self._host)
+        if work.check:
+            options["shadow"] = self._sessions.pretended.for_agent(way.host, (session, lane))
+        number = session.call(replace(call, options=options), lane)
+        return Sent(session, number, lane, way.host, list(range(len(call.items))))
 
-    def receive(self, sent: Sent, on_item: OnItem) -> None:
+    def receive(self, sent: Sent, on_item: OnItem, on_data: Receive | None = None) -> None:
         """Wait until a call is done. Raises UnreachableError's kinds."""
         while not sent.done:
-            reply = sent.session.receive(on_wait=self._context.run.check_interrupted)
+            reply = sent.session.receive(sent.lane, on_wait=self._context.run.check_interrupted)
             if reply.number != sent.number:
                 continue
             if reply.progress is not None:
                 self._context.run.progress(self._host, reply.progress)
                 continue
+            if reply.data is not None:
+                if on_data is not None:
+                    on_data(reply.data)
+                continue
             for index, result in reply.results:
+                self._sessions.pretended.learn(sent.machine, (sent.session, sent.lane), result)
                 sent.results[sent.indices[index]] = result
                 on_item(sent.indices[index], result)
             sent.done = reply.done
@@ -117,13 +144,15 @@ class Executor:
 
     def run_now(self, work: Work, on_item: OnItem, on_retry: OnRetry) -> list[ItemResult]:
         """Every item to its end, with its retries. Raises UnreachableError's kinds."""
-        found = []
+        found: list[ItemResult] = []
         for index in range(len(work.items)):
             if index and work.task.loop is not None and work.task.loop.pause:
                 self._context.run.sleep(work.task.loop.pause)
             result = self._with_retries(work, index, on_retry)
             on_item(index, dict(result.data))
             found.append(result)
+            if ends_loop(self._context, work, work.items[index], result.data):
+                break
         return found
 
     def _with_retries(self, work: Work, index: int, on_retry: OnRetry) -> ItemResult:
@@ -132,9 +161,18 @@ class Executor:
         result = judge(self._context, work, item, self._once(work, item))
         if retry is None:
             return result
+        try:
+            return self._retried(work, index, result, on_retry)
+        except TemplateError as problem:
+            return judge_again(result, {**result.data, "failed": True, "msg": str(problem)})
+
+    def _retried(self, work: Work, index: int, result: ItemResult, on_retry: OnRetry) -> ItemResult:
+        """The result that `until` is content with, or the last one. Raises TemplateError."""
+        retry, item = work.task.retry, work.items[index]
+        assert retry is not None
         templar = self._context.templar(self._host, item.layers)
-        retries = max(0, int(templar.render(retry.retries)))
-        delay = max(0.0, float(templar.render(retry.delay)))
+        retries = int(number(templar, retry.retries, "retries", work.task))
+        delay = max(0.0, number(templar, retry.delay, "delay", work.task))
         attempts = 1
         while not is_settled(self._context, work, item, result.data):
             if attempts > retries:
@@ -144,7 +182,7 @@ class Executor:
             on_retry(attempts, retries)
             self._context.run.sleep(delay)
             attempts += 1
-            work = prepare(self._context, self._host, work.task)
+            work = again(self._context, work, index)
             item = work.items[index]
             result = judge(self._context, work, item, self._once(work, item))
         return judge_again(result, {**result.data, "attempts": attempts})
@@ -154,19 +192,35 @@ class Executor:
         if isinstance(prepared, Answer):
             return dict(prepared.result)
         if isinstance(prepared, RawCommand):
-            return self._raw(work, prepared.command)
-        sent = self._call(self.session(work), work, prepared.module, [prepared.params])
-        self.receive(sent, lambda index, result: None)
+            return self._raw(work, item.way, prepared.command)
+        live = LiveHost(self._context.run, item.way, work, self._perform, lambda: self._own_way(work, item))
+        if isinstance(prepared, Steps):
+            try:
+                return {"changed": False, **prepared.run(live)}
+            except ActionFailed as problem:
+                return {"changed": False, **problem.data, "failed": True, "msg": problem.message}
+        if work.background is not None:
+            return run_in_background(live, prepared, *work.background)
+        return live.call(prepared.module, prepared.params)
+
+    def _own_way(self, work: Work, item: Item) -> Way:
+        """How to reach the task's own host, wherever the task is done."""
+        return way_of(self._context, self._host, work.task, replace(item.layers, machine=None))
+
+    def _perform(self, work: Work, way: Way, call: Call, receive: Receive | None) -> dict[str, Any]:
+        """One call to its end, nothing else being under way."""
+        sent = self._call(work, way, call)
+        self.receive(sent, lambda index, result: None, receive)
         self.new_window()
         return sent.results.get(0, {"failed": True, "msg": "the agent dropped the task"})
 
-    def _raw(self, work: Work, command: str) -> dict[str, Any]:
+    def _raw(self, work: Work, way: Way, command: str) -> dict[str, Any]:
         """A command of the login shell (or of the user to become), without Python."""
         from opsplay.session.shell import run_raw
 
-        connection = self._sessions.connection(self._host, work.target)
+        connection = self._sessions.connection(way.host, way.target)
         deadline = time.monotonic() + work.timeout if work.timeout else None
-        return run_raw(connection, command, work.become, RAW_KEPT, deadline, self._context.run.check_interrupted)
+        return run_raw(connection, command, way.become, RAW_KEPT, deadline, self._context.run.check_interrupted)
 
 
 def judge_again(result: ItemResult, data: dict[str, Any]) -> ItemResult:

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import bisect
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from opsplay.model import Block, Task
-from opsplay.run.position import BODY, HANDLERS, Order
+from opsplay.documents.vault import is_vault
+from opsplay.model import Block, Included, Task
+from opsplay.run.position import BODY, HANDLERS, INCLUDED, Order
 
 # Modules that touch only the host's own files, accounts and packages, or only the control side's view of that host:
 # no other host can see when they run.
 UNOBSERVED = frozenset(
     ("setup", "ping", "copy", "template", "file", "lineinfile", "blockinfile", "replace", "stat", "user", "group",
-     "apt", "package", "cron", "debug", "assert", "set_fact", "fail", "meta")
+     "apt", "package", "cron", "debug", "assert", "set_fact", "fail", "meta", "timezone", "locale_gen", "alternatives",
+     "known_hosts", "authorized_key", "service_facts", "package_facts", "apt_repository", "apt_key",
+     "deb822_repository", "debconf", "dpkg_selections", "pip", "slurp", "find", "tempfile", "ini_file", "archive",
+     "assemble", "unarchive", "env_file", "limits", "login_banner", "logrotate", "password_policy")
 )  # fmt: skip
 
 # What a template that reads other hosts' variables says.
@@ -54,7 +59,8 @@ def template_text(folder: str) -> Callable[[Task], str | None]:
                 text = place.read_text(errors="replace")
             except OSError:
                 continue
-            return OTHER_HOSTS[0] if "{% include" in text or "{% import" in text or "{% extends" in text else text
+            hides = is_vault(text) or "{% include" in text or "{% import" in text or "{% extends" in text
+            return OTHER_HOSTS[0] if hides else text
         return OTHER_HOSTS[0]
 
     return find
@@ -71,10 +77,43 @@ def orders_of_fences(
             if fenced(entry):
                 found.append(here)
             if entry.module == "meta" and entry.free_form == "flush_handlers":
-                found += [(*here, HANDLERS, index) for index, task in enumerate(handlers) if fenced(task)]
+                found += orders_of_fences(handlers, (), fenced, (*here, HANDLERS))
+            found += _fences_of_include(entry, here, handlers, fenced)
             continue
         for section, inner in enumerate((entry.body, entry.rescue, entry.always), BODY):
             found += orders_of_fences(inner, handlers, fenced, (*here, section))
+    return found
+
+
+def _fences_of_include(
+    task: Task, here: Order, handlers: Iterable[Task], fenced: Callable[[Task], bool]
+) -> list[Order]:
+    """Those within what an include brings in; when that is not known yet, the place where hosts learn it."""
+    if task.include is None:
+        return []
+    known = known_inclusion(task)
+    if known is None:
+        return [(*here, INCLUDED)]
+    return orders_of_fences(known.entries, handlers, fenced, (*here, INCLUDED, 0))
+
+
+def known_inclusion(task: Task) -> Included | None:
+    """What an include brings in when that is the same for every host."""
+    return task.include.known if task.include is not None and task.loop is None else None
+
+
+def orders_of_flushes(entries: Iterable[Task | Block], prefix: Order = ()) -> list[Order]:
+    """The places below `entries` where handlers run."""
+    found: list[Order] = []
+    for number, entry in enumerate(entries):
+        here = (*prefix, number)
+        if isinstance(entry, Block):
+            for section, inner in enumerate((entry.body, entry.rescue, entry.always), BODY):
+                found += orders_of_flushes(inner, (*here, section))
+        elif entry.module == "meta" and entry.free_form == "flush_handlers":
+            found.append(here)
+        elif (known := known_inclusion(entry)) is not None:
+            found += orders_of_flushes(known.entries, (*here, INCLUDED, 0))
     return found
 
 
@@ -89,9 +128,10 @@ class Gate:
     ) -> None:
         self._fences = sorted(fences)
         self._lowest = self.segment(start)
+        self._order = dict.fromkeys(hosts, start)
         self._segment = dict.fromkeys(hosts, self._lowest)
         self._count = {self._lowest: len(self._segment)}
-        self._waiting: dict[str, int] = {}
+        self._waiting: dict[str, Order] = {}
         self._release = release
         self._lock = threading.RLock()
 
@@ -101,6 +141,19 @@ class Gate:
         on_fence = index < len(self._fences) and self._fences[index] == order
         return 2 * index + (1 if on_fence else 0)
 
+    def add(self, fences: Iterable[Order]) -> None:
+        """Further fences, behind everything that a host has begun."""
+        with self._lock:
+            self._fences = sorted({*self._fences, *fences})
+            self._segment = {host: self.segment(order) for host, order in self._order.items()}
+            self._count = dict(Counter(self._segment.values()))
+            self._lowest = min(self._count) if self._count else self._lowest
+
+    def hosts_at(self, order: Order) -> set[str]:
+        """The hosts whose next task is at this place."""
+        with self._lock:
+            return {host for host, place in self._order.items() if place == order}
+
     def move(self, host: str, order: Order | None) -> None:
         """A host has finished everything before `order`; None when it has finished the play."""
         with self._lock:
@@ -109,7 +162,9 @@ class Gate:
                 return
             if order is None:
                 del self._segment[host]
+                del self._order[host]
             else:
+                self._order[host] = order
                 self._segment[host] = self.segment(order)
                 self._count[self._segment[host]] = self._count.get(self._segment[host], 0) + 1
             self._count[old] -= 1
@@ -127,7 +182,7 @@ class Gate:
         with self._lock:
             if self.segment(order) <= self._lowest:
                 return False
-            self._waiting[host] = self.segment(order)
+            self._waiting[host] = order
             return True
 
     def _advance(self) -> None:
@@ -135,7 +190,7 @@ class Gate:
         if lowest == self._lowest and self._count:
             return
         self._lowest = lowest
-        ready = [host for host, segment in self._waiting.items() if segment <= lowest or not self._count]
+        ready = [host for host, order in self._waiting.items() if self.segment(order) <= lowest or not self._count]
         for host in ready:
             del self._waiting[host]
             self._release(host)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opsplay.errors import TemplateError
+from opsplay.errors import OpsplayError, TemplateError
 from opsplay.model import Status
 from opsplay.run.context import PlayContext
-from opsplay.run.work import Item, Work
+from opsplay.run.items import Item
+from opsplay.run.work import Work
+from opsplay.templating.unknown import Unknown, UnknownInPreview
 
 # What travels with a result but is not part of it.
-APART = ("diff", "warnings", "_undo", "deprecations")
+APART = ("diff", "warnings", "_undo", "deprecations", "_unknown", "_uncertain", "_error", "_shadow", "_observed",
+         "_seconds")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,13 @@ class ItemResult:
     warnings: tuple[str, ...] = ()
     undo: tuple[Mapping[str, Any], ...] = ()
     label: str = ""
+    observed: tuple[Mapping[str, Any], ...] = ()
+    seconds: float = 0.0
+    """of work on the host"""
+    is_uncertain: bool = False
+    """of a preview: the failure may be for want of what was not done"""
+    kept: Mapping[str, Any] | None = None
+    """what `register` keeps, where that is not `data`"""
 
 
 def judge(context: PlayContext, work: Work, item: Item, raw: Mapping[str, Any]) -> ItemResult:
@@ -32,20 +42,35 @@ def judge(context: PlayContext, work: Work, item: Item, raw: Mapping[str, Any]) 
     data = {key: value for key, value in raw.items() if key not in APART}
     data.setdefault("changed", False)
     data.setdefault("failed", False)
-    if not data.get("skipped"):
-        _apply_conditions(context, work, item, data)
-    if work.is_loop and work.task.loop is not None:
-        data[work.task.loop.variable] = item.value
-        data["ansible_loop_var"] = work.task.loop.variable
+    for name in ("stdout", "stderr"):
+        if isinstance(data.get(name), str):
+            data.setdefault(f"{name}_lines", data[name].splitlines())
+    unforeseen: tuple[str, ...] = ()
+    # What could not even be tried is no result that conditions could judge.
+    if not data.get("skipped") and not raw.get("_error"):
+        unforeseen = _apply_conditions(context, work, item, data)
+    data.update(item.loop)
     diffs = raw.get("diff") or ()
     return ItemResult(
-        status=status_of(data),
+        status=Status.UNDECIDED if unforeseen else status_of(data),
         data=data,
         diff=tuple(diffs) if isinstance(diffs, (list, tuple)) else (diffs,),
         warnings=tuple(str(warning) for warning in raw.get("warnings", ())),
         undo=tuple(raw.get("_undo", ())),
         label=item.label,
+        kept=with_unknown(data, (*(raw.get("_unknown") or ()), *unforeseen), work.name),
+        is_uncertain=bool(raw.get("_uncertain")),
+        observed=tuple(raw.get("_observed") or ()),
+        seconds=float(raw.get("_seconds") or 0.0),
     )
+
+
+def with_unknown(data: Mapping[str, Any], names: Sequence[str], task: str) -> Mapping[str, Any] | None:
+    """A preview's result with unknown values in the place of those that it cannot have; None when it has all."""
+    if not names:
+        return None
+    known = {key: value for key, value in data.items() if key not in ("skipped", "skip_reason")}
+    return {**known, **{name: Unknown(f"{name} of '{task}'") for name in names}}
 
 
 def status_of(data: Mapping[str, Any]) -> Status:
@@ -56,12 +81,13 @@ def status_of(data: Mapping[str, Any]) -> Status:
     return Status.CHANGED if data.get("changed") else Status.OK
 
 
-def _apply_conditions(context: PlayContext, work: Work, item: Item, data: dict[str, Any]) -> None:
+def _apply_conditions(context: PlayContext, work: Work, item: Item, data: dict[str, Any]) -> tuple[str, ...]:
+    """Let `changed_when` and `failed_when` decide. Returns what a preview cannot decide by them."""
     task = work.task
     if task.changed_when is None and task.failed_when is None:
-        return
+        return ()
     if data.get("cancelled"):
-        return
+        return ()
     try:
         templar = context.templar(work.host, _with_result(work, item, data))
         if task.changed_when is not None:
@@ -69,8 +95,12 @@ def _apply_conditions(context: PlayContext, work: Work, item: Item, data: dict[s
         if task.failed_when is not None:
             data["failed_when_result"] = all(templar.condition(value, task.at) for value in task.failed_when)
             data["failed"] = data["failed_when_result"]
+    except UnknownInPreview as problem:
+        data.update(changed=False, failed=False, msg=f"not foreseen: {problem}")
+        return "changed", "failed"
     except TemplateError as problem:
         data.update(failed=True, msg=str(problem))
+    return ()
 
 
 def _with_result(work: Work, item: Item, data: Mapping[str, Any]) -> Any:
@@ -88,6 +118,15 @@ def is_settled(context: PlayContext, work: Work, item: Item, data: Mapping[str, 
         return not data.get("failed")
     templar = context.templar(work.host, _with_result(work, item, data))
     return all(templar.condition(value, work.task.at) for value in retry.until)
+
+
+def ends_loop(context: PlayContext, work: Work, item: Item, data: Mapping[str, Any]) -> bool:
+    """Whether the loop's `break_when` ends it behind this item, whose result it sees."""
+    loop = work.task.loop
+    if loop is None or not loop.break_when:
+        return False
+    templar = context.templar(work.host, _with_result(work, item, data))
+    return all(templar.condition(condition, work.task.at) for condition in loop.break_when)
 
 
 def combine(work: Work, results: tuple[ItemResult, ...]) -> ItemResult:
@@ -108,9 +147,32 @@ def combine(work: Work, results: tuple[ItemResult, ...]) -> ItemResult:
     if skipped:
         data["skipped"] = True
     return ItemResult(
-        status=status_of(data),
+        status=Status.UNDECIDED if any(result.status is Status.UNDECIDED for result in results) else status_of(data),
         data=data,
         diff=tuple(entry for result in results for entry in result.diff),
         warnings=tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
         undo=tuple(entry for result in results for entry in result.undo),
+        kept=_kept_of_items(work, data, results),
+        is_uncertain=any(result.is_uncertain for result in results),
+        observed=tuple(entry for result in results for entry in result.observed),
+        seconds=sum(result.seconds for result in results),
     )
+
+
+def _kept_of_items(work: Work, data: Mapping[str, Any], results: tuple[ItemResult, ...]) -> Mapping[str, Any] | None:
+    """What `register` keeps of a loop some of whose items a preview does not know."""
+    if all(result.kept is None for result in results):
+        return None
+    known = {key: value for key, value in data.items() if key not in ("skipped", "changed", "failed", "msg")}
+    unknown = {name: Unknown(f"{name} of '{work.name}'") for name in ("changed", "failed")}
+    return {**known, **unknown, "results": [dict(result.kept or result.data) for result in results]}
+
+
+def failure_of(problem: OpsplayError) -> ItemResult:
+    """The result of a task that an error kept from being done."""
+    return ItemResult(Status.FAILED, {"failed": True, "changed": False, "msg": str(problem)})
+
+
+def not_foreseen(problem: UnknownInPreview) -> ItemResult:
+    """A preview's result of a task that depends on what only a real run gives."""
+    return ItemResult(Status.UNDECIDED, {"changed": False, "skipped": True, "msg": f"not foreseen: {problem}"})

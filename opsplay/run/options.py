@@ -19,6 +19,7 @@ class RunOptions:
     forks: int = 50
     verbosity: int = 0
     lockstep: bool = False
+    step: bool = False
     force_handlers: bool = False
     limit: str | None = None
     tags: frozenset[str] = frozenset()
@@ -29,3 +30,7 @@ class RunOptions:
     connection: ConnectionDefaults = ConnectionDefaults()
     beat: Heartbeat = Heartbeat()
     keep_undo: bool = True
+    arguments: tuple[str, ...] = ()
+    revision: str | None = None
+    dirty: bool = False
+    """what the record says of the run: its command line, the commit of the playbooks, whether files differ from it"""

@@ -6,14 +6,25 @@ equal for all hosts and only ever grows, so that two hosts' places can be compar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Union
 
-from opsplay.model import Block, Task
+from opsplay.model import Block, Role, Task
 
-BODY, RESCUE, ALWAYS, HANDLERS = range(4)
+BODY, RESCUE, ALWAYS, HANDLERS, INCLUDED = range(5)
 
 Order = tuple[int, ...]
+Entry = Union[Task, Block, "Inclusion"]
+
+
+@dataclass(frozen=True)
+class Inclusion:
+    """The entries that one item of an include brings in; `number` tells it from others at the same place."""
+
+    number: int
+    entries: tuple[Task | Block, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -23,12 +34,14 @@ class Frame:
     `numbers` are the entries' places in the document. `failing` says that a failure waits for `always` to end.
     """
 
-    entries: tuple[Task | Block, ...]
+    entries: tuple[Entry, ...]
     numbers: tuple[int, ...]
     index: int = 0
     block: Block | None = None
     section: int = BODY
     failing: bool = False
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """the variables of the inclusion that these entries are of"""
 
     @property
     def is_over(self) -> bool:
@@ -42,7 +55,14 @@ class Position:
     frames: tuple[Frame, ...]
     failed: bool = False
     rescued: bool = False
-    """whether the last step went into a rescue"""
+    """whether the last step was a failure that a rescue takes up, at once or behind what must run first"""
+    joining: bool = False
+    """whether the current task is an include that waits for what the other hosts bring in"""
+
+    @property
+    def params(self) -> tuple[Mapping[str, Any], ...]:
+        """The variables of the inclusions that the place is in, the innermost first."""
+        return tuple(frame.params for frame in reversed(self.frames) if frame.params)
 
     @property
     def task(self) -> Task | None:
@@ -58,17 +78,17 @@ class Position:
         """The place of the next task in the document."""
         found: list[int] = []
         for frame in self.frames:
-            if frame.block is not None or frame.section == HANDLERS:
+            if frame.block is not None or frame.section in (HANDLERS, INCLUDED):
                 found.append(frame.section)
             found.append(frame.numbers[frame.index])
-        return tuple(found)
+        return (*found, INCLUDED) if self.joining else tuple(found)
 
     @property
     def in_handlers(self) -> bool:
         return any(frame.section == HANDLERS for frame in self.frames)
 
 
-def _frame(entries: Iterable[Task | Block], **fields: object) -> Frame:
+def _frame(entries: Iterable[Entry], **fields: object) -> Frame:
     found = tuple(entries)
     return Frame(found, tuple(range(len(found))), **fields)  # type: ignore[arg-type]
 
@@ -78,6 +98,12 @@ def start(entries: Iterable[Task | Block]) -> Position:
     return _settle(Position((_frame(entries),)))
 
 
+def last(entries: Sequence[Task | Block]) -> Position:
+    """The position before the last entry, which is a task."""
+    frame = _frame(entries)
+    return Position((replace(frame, index=len(frame.entries) - 1),))
+
+
 def succeed(position: Position) -> Position:
     """The position after the current task went well (or was skipped, or its failure ignored)."""
     return _settle(_advance(replace(position, rescued=False)))
@@ -85,7 +111,20 @@ def succeed(position: Position) -> Position:
 
 def fail(position: Position) -> Position:
     """The position after the current task failed: a rescue, an always, or the end."""
-    return _settle(_unwind(replace(position, rescued=False)))
+    return _settle(_unwind(replace(position, rescued=is_rescued(position))))
+
+
+def outside(position: Position) -> Position:
+    """The same place, but outside of the blocks that begin with the next task: what fails here is none of theirs."""
+    frames = position.frames
+    while frames and frames[-1].block is not None and frames[-1].section == BODY and frames[-1].index == 0:
+        frames = frames[:-1]
+    return replace(position, frames=frames)
+
+
+def is_rescued(position: Position) -> bool:
+    """Whether a failure of the current task is taken up by a block around it."""
+    return any(frame.block is not None and frame.section == BODY and frame.block.rescue for frame in position.frames)
 
 
 def flush(position: Position, handlers: Iterable[tuple[int, Task]]) -> Position:
@@ -98,8 +137,42 @@ def flush(position: Position, handlers: Iterable[tuple[int, Task]]) -> Position:
     return _settle(replace(position, frames=(*position.frames, frame), rescued=False))
 
 
+def join(position: Position) -> Position:
+    """The place right behind an include, where hosts wait until all know what is brought in."""
+    return replace(position, joining=True, rescued=False)
+
+
+def include(position: Position, inclusions: Iterable[Inclusion]) -> Position:
+    """Go through what the current task brings in, one inclusion after the other, then go on behind it."""
+    chosen = sorted(inclusions, key=lambda inclusion: inclusion.number)
+    outer = replace(position, joining=False, rescued=False)
+    if not chosen:
+        return _settle(_advance(outer))
+    frame = Frame(tuple(chosen), tuple(one.number for one in chosen), section=INCLUDED)
+    return _settle(replace(outer, frames=(*outer.frames, frame)))
+
+
+def end_role(position: Position) -> Position:
+    """The place behind all tasks of the current task's role."""
+    task = position.task
+    role = task.role if task is not None else None
+    position = succeed(position)
+    while role is not None and position.task is not None and _is_of(position.task, role):
+        position = succeed(position)
+    return position
+
+
+def _is_of(task: Task, role: Role) -> bool:
+    return task.role is not None and role.path in task.role.folders
+
+
 OVER = Position(())
 """No more tasks for this host in this play."""
+
+
+def leave(position: Position) -> Position:
+    """No more tasks, as when the play is ended: a failure that waited for `always` to end is one now."""
+    return replace(OVER, failed=any(frame.failing for frame in position.frames))
 
 
 def _advance(position: Position) -> Position:
@@ -117,7 +190,11 @@ def _settle(position: Position) -> Position:
         entry = top.entries[top.index]
         if isinstance(entry, Task):
             return position
-        position = replace(position, frames=(*position.frames, _frame(entry.body, block=entry)))
+        if isinstance(entry, Inclusion):
+            inner = _frame(entry.entries, params=entry.params)
+        else:
+            inner = _frame(entry.body, block=entry)
+        position = replace(position, frames=(*position.frames, inner))
     return position
 
 
@@ -140,7 +217,7 @@ def _unwind(position: Position) -> Position:
         block = top.block
         if block is not None and top.section == BODY and block.rescue:
             rescue = _frame(block.rescue, block=block, section=RESCUE)
-            return replace(position, frames=(*below, rescue), rescued=True)
+            return replace(position, frames=(*below, rescue))
         if block is not None and top.section in (BODY, RESCUE) and block.always:
             always = _frame(block.always, block=block, section=ALWAYS, failing=True)
             return replace(position, frames=(*below, always))

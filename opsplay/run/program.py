@@ -15,15 +15,25 @@ ALWAYS, NEVER = "always", "never"
 def build(play: Play, options: RunOptions) -> tuple[Task | Block, ...]:
     """The program; empty when tags leave nothing to do."""
     found: list[Task | Block] = []
+    # What runs by itself can be left out by its tag like everything else: --skip-tags always.
+    flush = select([flush_of(play)], options)
     for stage in play.stages:
         chosen = select(stage, options)
-        if chosen:
-            found += [*chosen, _flush(play)]
+        # Handlers that a handler notifies too late for its own flush run at the next one.
+        if chosen or found:
+            found += [*chosen, *flush]
     if options.start_at:
         found = _from(found, options.start_at)
     if gathers(play, options):
-        found.insert(0, _gather(play))
+        found[:0] = select([_gather(play)], options)
     return tuple(found)
+
+
+def starts_in(play: Play, options: RunOptions) -> bool:
+    """Whether the play has the task that the run starts at."""
+    if not options.start_at:
+        return False
+    return any(_from(select(stage, options), options.start_at) for stage in play.stages)
 
 
 def gathers(play: Play, options: RunOptions) -> bool:
@@ -46,8 +56,10 @@ def _gather(play: Play) -> Task:
     )
 
 
-def _flush(play: Play) -> Task:
-    return Task(module="meta", at=play.at, name="flush handlers", free_form="flush_handlers")
+def flush_of(play: Play) -> Task:
+    """The task at which notified handlers run."""
+    return Task(module="meta", at=play.at, name="flush handlers", free_form="flush_handlers",
+                tags=frozenset((ALWAYS,)))  # fmt: skip
 
 
 def select(entries: Iterable[Task | Block], options: RunOptions) -> list[Task | Block]:
@@ -56,7 +68,7 @@ def select(entries: Iterable[Task | Block], options: RunOptions) -> list[Task | 
     for entry in entries:
         if isinstance(entry, Task):
             if is_chosen(entry.tags, options.tags, options.skip_tags):
-                found.append(entry)
+                found.append(_with_chosen_inclusion(entry, options))
             continue
         sections = [tuple(select(section, options)) for section in (entry.body, entry.rescue, entry.always)]
         if any(sections):
@@ -64,16 +76,19 @@ def select(entries: Iterable[Task | Block], options: RunOptions) -> list[Task | 
     return found
 
 
+def _with_chosen_inclusion(task: Task, options: RunOptions) -> Task:
+    """An include brings in only what the tags leave of its tasks."""
+    include = task.include
+    if include is None or include.known is None:
+        return task
+    entries = tuple(select(include.known.entries, options))
+    return replace(task, include=replace(include, known=replace(include.known, entries=entries)))
+
+
 def is_chosen(tags: frozenset[str], wanted: frozenset[str], skipped: frozenset[str]) -> bool:
     """Ansible's rule: `always` runs unless skipped by name, `never` only when a tag of the task is asked for."""
-    run = not wanted or wanted == {"all"}
-    if wanted:
-        run = ALWAYS in tags or bool(tags & wanted)
-        wide = "all" in wanted or ("tagged" in wanted and bool(tags))
-        run = run or (wide and NEVER not in tags)
-        run = run or ("untagged" in wanted and not tags)
-    elif NEVER in tags:
-        run = False
+    wide = not wanted or "all" in wanted or ("tagged" in wanted and bool(tags))
+    run = ALWAYS in tags or bool(tags & wanted) or (wide and NEVER not in tags) or ("untagged" in wanted and not tags)
     if run and skipped:
         if tags & skipped:
             return False

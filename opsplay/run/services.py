@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from opsplay.actions.base import Effect
 from opsplay.inventory.model import Inventory
 from opsplay.model import Play
 from opsplay.run.options import RunOptions
@@ -47,6 +48,21 @@ class Services(Protocol):
 
     def learn_secrets(self, host: str, lookup: Callable[[str], Any]) -> None:
         """Register a host's passwords before anything about it is shown."""
+
+    def ask(self, text: str, hidden: bool, seconds: float | None) -> str | None:
+        """What a person types, at most so many seconds long; None when nobody is there to answer."""
+
+    def confirm_step(self, name: str) -> bool:
+        """Whether the user wants a task to run; he may say that he wants all further ones."""
+
+    def apply(self, effect: Effect, host: str) -> None:
+        """Do what an action asks of the run: a host or a group is added, a number kept for the end."""
+
+    def refresh_inventory(self) -> None:
+        """Read the inventory's sources anew."""
+
+    def warn(self, message: str) -> None:
+        """Tell the user of something that goes on all the same."""
 
     def forgive(self) -> None:
         """Hosts that failed take part again."""

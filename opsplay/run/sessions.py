@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from opsplay.errors import ConnectionLost
+from opsplay.run.pretended import Pretended
 from opsplay.session.blobs import BlobStore
 from opsplay.session.bootstrap import Escalation
 from opsplay.session.session import Heartbeat, Session
@@ -17,55 +18,74 @@ Become = tuple[str, str] | None
 
 
 class HostSessions:
-    """What is open to one host."""
+    """What is open to one host by one way: a connection and its agents. Held by one thread while it opens more."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.connection: Connection | None = None
         self.agents: dict[tuple[str | None, Become], Session] = {}
+        self.lock = threading.RLock()
 
 
 class Sessions:
-    """Opens what a task needs and keeps it for the run. A host is used by one thread at a time."""
+    """Opens what a task needs and keeps it for the run. Thread-safe: several hosts may delegate to one."""
 
     def __init__(self, beat: Heartbeat) -> None:
         self.blobs = BlobStore()
+        self.pretended = Pretended()
         self._beat = beat
         self._connector = Connector()
-        self._hosts: dict[str, HostSessions] = {}
+        self._hosts: dict[str, list[HostSessions]] = {}
+        self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._heart: threading.Thread | None = None
 
+    def _of(self, host: str, target: Target) -> HostSessions:
+        with self._lock:
+            ways = self._hosts.setdefault(host, [])
+            found = next((way for way in ways if way.target == target), None)
+            if found is None:
+                found = HostSessions(target)
+                ways.append(found)
+            return found
+
     def connection(self, host: str, target: Target) -> Connection:
         """The host's connection, opened now if need be. Raises UnreachableError's kinds."""
-        found = self._hosts.get(host)
-        if found is None or found.target != target:
-            if found is not None:
-                self.close_host(host)
-            found = self._hosts[host] = HostSessions(target)
-        if found.connection is None:
-            found.connection = self._connector.connect(target)
-        return found.connection
+        found = self._of(host, target)
+        with found.lock:
+            if found.connection is None:
+                found.connection = self._connector.connect(target)
+            return found.connection
 
     def session(self, host: str, target: Target, become: Escalation | None) -> Session:
         """The agent of a user on a host, started now if need be. Raises UnreachableError's kinds."""
-        connection = self.connection(host, target)
-        agents = self._hosts[host].agents
-        key = agent_key(target, become)
-        found = agents.get(key)
-        if found is not None and found.broken is None:
-            return found
-        session = Session.start(
-            host, connection, blobs=self.blobs, interpreter=target.interpreter, become=become, beat=self._beat
-        )
-        agents[key] = session
-        self._start_heart()
-        return session
+        ways = self._of(host, target)
+        with ways.lock:
+            connection = self.connection(host, target)
+            key = agent_key(target, become)
+            found = ways.agents.get(key)
+            if found is not None and found.broken is None:
+                return found
+            session = Session.start(
+                host, connection, blobs=self.blobs, interpreter=target.interpreter, become=become, beat=self._beat
+            )
+            ways.agents[key] = session
+            self._start_heart()
+            return session
+
+    def connect_anew(self, host: str, target: Target, become: Escalation | None) -> None:
+        """Connect beside what is open, start an agent, and end both. Raises UnreachableError's kinds."""
+        connection = self._connector.connect(target)
+        try:
+            Session.start(
+                host, connection, blobs=self.blobs, interpreter=target.interpreter, become=become, beat=self._beat
+            ).close()
+        finally:
+            connection.close()
 
     def open_session(self, host: str, target: Target, become: Escalation | None) -> Session | None:
         """The agent of a user, if it runs already."""
-        found = self._hosts.get(host)
-        return None if found is None or found.target != target else found.agents.get(agent_key(target, become))
+        return self._of(host, target).agents.get(agent_key(target, become))
 
     def _start_heart(self) -> None:
         if self._heart is None:
@@ -74,22 +94,31 @@ class Sessions:
 
     def _beat_forever(self) -> None:
         while not self._stopped.wait(self._beat.every):
-            for host in list(self._hosts.values()):
-                for session in list(host.agents.values()):
+            for way in [way for ways in list(self._hosts.values()) for way in ways]:
+                for session in list(way.agents.values()):
                     if session.broken is None:
                         session.beat()
 
+    def dismiss(self, host: str, user: str) -> None:
+        """End the agents that run on a host as a user who is to change; the next task for him starts one anew."""
+        with self._lock:
+            ways = list(self._hosts.get(host, ()))
+        for way in ways:
+            with way.lock:
+                for key in [key for key in way.agents if key[1] is not None and key[1][1] == user]:
+                    way.agents.pop(key).leave()
+
     def close_host(self, host: str) -> None:
         """End a host's agents and its connection; the next task opens them anew."""
-        found = self._hosts.pop(host, None)
-        if found is None:
-            return
-        for session in found.agents.values():
-            with contextlib.suppress(ConnectionLost, OSError):
-                session.close()
-        if found.connection is not None:
-            with contextlib.suppress(OSError, EOFError):
-                found.connection.close()
+        with self._lock:
+            ways = self._hosts.pop(host, [])
+        for way in ways:
+            for session in way.agents.values():
+                with contextlib.suppress(ConnectionLost, OSError):
+                    session.close()
+            if way.connection is not None:
+                with contextlib.suppress(OSError, EOFError):
+                    way.connection.close()
 
     def close(self) -> None:
         """End everything, several hosts at a time."""

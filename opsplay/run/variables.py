@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from opsplay.errors import OpsplayError
@@ -22,21 +22,41 @@ class NeedsResult(OpsplayError):
 
 @dataclass(frozen=True)
 class Layers:
-    """Variables that hold for a while: of the play, of the task with its blocks (the last is the strongest), and of
-    the loop's item (the first is the strongest)."""
+    """Variables that hold for a while, in each tuple the last the strongest but in `params` and `item`.
 
+    `defaults` of roles are weaker than all else; then come facts and the inventory, the play (its vars, prompts, files
+    and its roles' vars), the task's own role, blocks and task, what was loaded, set and registered, the `params` of
+    roles and includes, and the loop's item.
+    """
+
+    defaults: tuple[Mapping[str, Any], ...] = ()
     play: tuple[Mapping[str, Any], ...] = ()
+    role: tuple[Mapping[str, Any], ...] = ()
     task: tuple[Mapping[str, Any], ...] = ()
+    params: tuple[Mapping[str, Any], ...] = ()
+    machine: str | None = None
+    """the host that the task is delegated to"""
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """what the loop's earlier items have set"""
     item: tuple[Mapping[str, Any], ...] = ()
+    folders: tuple[str, ...] = ()
+    """where lookups look for files, the nearest first"""
+
+    def names(self) -> set[str]:
+        """Every name that has a value in one of these layers."""
+        layers = (*self.defaults, *self.play, *self.role, *self.task, *self.params, self.made, *self.item)
+        return {name for layer in layers for name in layer}
 
 
 class HostVariables:
-    """One host's own layers, kept for the whole run: facts, then what was set or registered."""
+    """One host's own layers, kept for the whole run: facts, what was loaded, then what was set or registered."""
 
     def __init__(self, host: str, inventory: InventoryVariables) -> None:
         self.host = host
         self._inventory = inventory
         self.facts: dict[str, Any] = {}
+        self.named_facts: dict[str, Any] = {}
+        self.loaded: dict[str, Any] = {}
         self.set: dict[str, Any] = {}
         self.pending: dict[str, int] = {}
         self.facts_pending = 0
@@ -49,14 +69,14 @@ class HostVariables:
         return self._inventory.of(self.host)
 
     def learn(self, facts: Mapping[str, Any]) -> None:
-        """Facts a module returned: in `ansible_facts` without the prefix, and by themselves with it."""
+        """Facts a module returned: in `ansible_facts` without the prefix, and by themselves as they are named."""
+        self.named_facts.update(facts)
         for name, value in facts.items():
             self.facts[name[8:] if name.startswith("ansible_") else name] = value
 
-    def fact(self, name: str) -> Any:
-        if name.startswith("ansible_") and name[8:] in self.facts:
-            return self.facts[name[8:]]
-        return missing
+    def forget_facts(self) -> None:
+        self.facts.clear()
+        self.named_facts.clear()
 
 
 class RunVariables:
@@ -69,6 +89,13 @@ class RunVariables:
         self._hosts: dict[str, HostVariables] = {}
         self._groups: dict[str, list[str]] | None = None
         self.special: dict[str, Any] = {}
+        self.assumed: dict[str, Any] = {}
+        """what Ansible says of the connection where no variable does"""
+
+    def renew(self, files: bool = False) -> None:
+        """Hosts or groups were added: what was derived from them is derived anew, with `files` from files read anew."""
+        self._groups = None
+        self._layers.renew(files)
 
     def use(self, layers: InventoryVariables) -> None:
         """Another playbook begins: its own group_vars and host_vars hold from now on."""
@@ -108,8 +135,9 @@ class RunVariables:
         if name == "ansible_facts":
             return self._facts(host)
         if name in ("inventory_file", "inventory_dir"):
-            source = self.inventory.sources[-1] if self.inventory.sources else None
-            return source if name == "inventory_file" or source is None else os.path.dirname(os.path.abspath(source))
+            known = self.inventory.hosts.get(host)
+            file = known.file if known else None
+            return file if name == "inventory_file" or file is None else os.path.dirname(file)
         return missing
 
     def _facts(self, host: str) -> Any:
@@ -122,8 +150,10 @@ class RunVariables:
         """How a name is found, the strongest layer first; without `facts`, nothing that the host sent counts."""
         own = self.of(host)
         inventory = own.inventory
-        strongest = (self.extra, *layers.item)
-        middle = (own.set, *reversed(layers.task), *reversed(layers.play))
+        strongest = (self.extra, *layers.item, *layers.params)
+        own_layers = (layers.made, own.set, own.loaded)
+        middle = (*own_layers, *reversed(layers.task), *reversed(layers.role), *reversed(layers.play))
+        weakest = layers.defaults[::-1]
 
         def find(name: str) -> Any:
             found = self.magic(host, name)
@@ -137,52 +167,70 @@ class RunVariables:
             for layer in middle:
                 if name in layer:
                     return layer[name]
-            found = own.fact(name) if facts else missing
-            if found is not missing:
-                return found
+            if facts and name in own.named_facts:
+                return own.named_facts[name]
             if facts and own.facts_pending and name.startswith("ansible_") and name not in inventory:
                 raise NeedsResult(name)
-            return inventory.get(name, missing)
+            if name in inventory:
+                return inventory[name]
+            for layer in weakest:
+                if name in layer:
+                    return layer[name]
+            if name in ("ansible_host", "ansible_ssh_host") and facts:
+                return layers.machine or host
+            found = self.assumed.get(name, missing) if facts else missing
+            if found is missing and facts and own.facts_pending:
+                raise NeedsResult(name)
+            return found
 
         return find
 
     def names(self, host: str) -> set[str]:
         """The names that are certainly known for a host, for iterating over its variables."""
         own = self.of(host)
-        return {*own.inventory, *own.set, *self.extra, *(f"ansible_{name}" for name in own.facts)}
+        return {*own.inventory, *own.loaded, *own.set, *self.extra, *own.named_facts}
 
 
 class HostVarsView(Mapping[str, Any]):
     """What `hostvars` gives: each host's variables, rendered when they are touched."""
 
-    def __init__(self, hosts: Mapping[str, Any], view_of: Callable[[str], OneHostView]) -> None:
-        self._hosts = hosts
+    def __init__(self, inventory: Inventory, view_of: Callable[[str], OneHostView]) -> None:
+        self._inventory = inventory
         self._view_of = view_of
 
     def __getitem__(self, host: str) -> Any:
-        if host not in self._hosts:
+        if host not in self._inventory.hosts:
             raise KeyError(host)
         return self._view_of(host)
 
+    def __undefined__(self, host: Any) -> str:
+        """What to say when a template asks for a host that there is not."""
+        return f"there is no host '{host}' in the inventory"
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._hosts)
+        return iter(self._inventory.hosts)
 
     def __len__(self) -> int:
-        return len(self._hosts)
+        return len(self._inventory.hosts)
 
 
 class OneHostView(Mapping[str, Any]):
     """One entry of `hostvars`."""
 
-    def __init__(self, templar: Any, names: Iterable[str]) -> None:
+    def __init__(self, host: str, templar: Any, names: Iterable[str]) -> None:
+        self._host = host
         self._templar = templar
         self._names = names
 
     def __getitem__(self, name: str) -> Any:
-        value = self._templar.value(name)
+        value = self._templar.lookup(name)
         if value is missing:
             raise KeyError(name)
         return value
+
+    def __undefined__(self, name: Any) -> str:
+        """What to say when a template asks for a name that the host does not have."""
+        return f"'{name}' is not defined for host {self._host}"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -28,10 +28,13 @@ CANDIDATES = (
 # Seconds from the exec to the agent's first word.
 HELLO_WITHIN = 60.0
 PROMPT_POLL = 0.02
+# Seconds from an agent's first word until it must have its code; then it ends: whoever should send it is gone, which a
+# connection that was cut does not tell. A heartbeat sends it at the latest.
+CODE_WITHIN = 90
 
 # Read by the host's Python as it stands; single quotes would end the shell's word.
 FIRST_STAGE = (
-    "import os,sys,zlib,marshal,struct;"
+    "import os,sys,zlib,marshal,struct,_signal;_signal.alarm(WITHIN);"
     "i=os.dup(0);o=os.dup(1);n=os.open(os.devnull,2);os.dup2(n,0);os.dup2(2,1);"
     'm=b"MARK";'
     "import _frozen_importlib_external as f;"
@@ -53,12 +56,16 @@ SEARCH = (
 
 @dataclass(frozen=True)
 class Escalation:
-    """Become another user: `method` sudo, su or doas; the password is only ever written to the prompt."""
+    """Become another user: `method` sudo, su or doas, by another `program` where one is named.
+
+    The password is only ever written to the prompt.
+    """
 
     user: str = "root"
     method: str = "sudo"
     flags: str | None = None
     password: str | None = field(default=None, repr=False)
+    program: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,8 @@ def build_command(interpreter: str | None, become: Escalation | None) -> Command
     prompt = f"opsplay-{secrets.token_hex(8)}:"
     names = (interpreter,) if interpreter else CANDIDATES
     search = SEARCH.replace("CANDIDATES", " ".join(shlex.quote(name) for name in names)).replace("MARK", mark)
-    inner = ["/bin/sh", "-c", search, FIRST_STAGE.replace("MARK", mark)]
+    first = FIRST_STAGE.replace("MARK", mark).replace("WITHIN", str(CODE_WITHIN))
+    inner = ["/bin/sh", "-c", search, first]
     return Command(shlex.join([*escalate(become, prompt, inner)]), mark.encode(), prompt)
 
 
@@ -94,17 +102,18 @@ def escalate(become: Escalation | None, prompt: str, inner: list[str]) -> list[s
     """A command line that runs `inner` as the wanted user. Raises BecomeFailed for an unknown method."""
     if become is None:
         return inner
+    program = become.program or become.method
     if become.method == "sudo":
         flags = shlex.split(become.flags) if become.flags is not None else ["-H", "-S"]
         if become.password is None:
             flags = [*flags, "-n"]
         elif "-n" in flags:
             flags.remove("-n")
-        return ["sudo", *flags, "-p", prompt, "-u", become.user, "--", *inner]
+        return [program, *flags, "-p", prompt, "-u", become.user, "--", *inner]
     if become.method == "doas":
-        return ["doas", *shlex.split(become.flags or "-n"), "-u", become.user, *inner]
+        return [program, *shlex.split(become.flags or "-n"), "-u", become.user, *inner]
     if become.method == "su":
-        return ["su", *shlex.split(become.flags or ""), become.user, "-s", "/bin/sh", "-c", shlex.join(inner)]
+        return [program, *shlex.split(become.flags or ""), become.user, "-s", "/bin/sh", "-c", shlex.join(inner)]
     raise BecomeFailed(f"become method {become.method!r} is not known", hint="use sudo, su or doas")
 
 

@@ -20,6 +20,8 @@ from opsplay.session.bootstrap import Escalation, Greeting, Hello, build_command
 from opsplay.transport.base import Connection, Stream
 
 TICK = 1.0
+# How long an agent that was sent away is waited for, in seconds.
+LEAVING = 5.0
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,15 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class Call:
-    """One task's work on a host: the shipped module, each item's parameters, and how the agent shall run it."""
+    """One task's work on a host: the shipped module, each item's parameters, and how the agent shall run it.
+
+    `also` are further modules that it needs there without importing them.
+    """
 
     module: str
     items: Sequence[Mapping[str, Any]]
     options: Mapping[str, Any] = field(default_factory=dict)
+    also: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Reply:
     done: bool = True
     dropped: bool = False
     progress: Mapping[str, Any] | None = None
+    data: bytes | None = None
 
 
 class Session:
@@ -63,6 +70,8 @@ class Session:
         self._shipped: set[str] = set(bundle.agent_modules(hello.magic))
         self._number = 0
         self._send_lock = threading.Lock()
+        self._write_lock = threading.Lock()
+        self._lanes: dict[str, int] = {}
         self._outbox = bytearray()
         self._read_lock = threading.Lock()
         self._inbox: dict[int, deque[Reply]] = {}
@@ -94,6 +103,11 @@ class Session:
         session._outbox += bundle.boot_payload(hello.magic, settings)
         return session
 
+    def lane_of(self, user: str) -> int:
+        """The lane of an inventory host that has its tasks done here; the agent's own host has the first."""
+        with self._send_lock:
+            return 0 if user == self.host else self._lanes.setdefault(user, len(self._lanes) + 1)
+
     def call(self, call: Call, lane: int = 0) -> int:
         """Prepare a call, with the modules it needs that this agent lacks; returns its number.
 
@@ -103,7 +117,8 @@ class Session:
             self._number += 1
             number = self._number
             value = {"module": call.module, "items": [dict(item) for item in call.items], "options": dict(call.options)}
-            self._outbox += self._missing_modules(call.module)
+            for module in (call.module, *call.also):
+                self._outbox += self._missing_modules(module)
             self._outbox += protocol.pack_call(protocol.CALL, lane, number, value)
         if len(self._outbox) > protocol.CHUNK:
             self.flush()
@@ -111,10 +126,7 @@ class Session:
 
     def flush(self) -> None:
         """Send the calls that wait. Raises ConnectionLost."""
-        with self._send_lock:
-            data = bytes(self._outbox)
-            self._outbox.clear()
-        self._write(data)
+        self._write(b"")
 
     def _missing_modules(self, module: str) -> bytes:
         missing = bundle.missing(module, self.hello.magic, self._shipped)
@@ -176,6 +188,8 @@ class Session:
             inbox.append(Reply(number, dropped=True))
         elif kind == protocol.PROGRESS:
             inbox.append(Reply(number, done=False, progress=json.loads(payload)))
+        elif kind == protocol.DATA:
+            inbox.append(Reply(number, done=False, data=payload))
         elif kind == protocol.NEED:
             self._serve_blob(lane, number, json.loads(payload))
 
@@ -194,6 +208,14 @@ class Session:
             self._write(protocol.pack(protocol.CANCEL, lane, number, b""))
 
     def _write(self, data: bytes) -> None:
+        """Send `data` behind what waits: first of all the agent's own code, without which nothing is understood."""
+        with self._write_lock:
+            with self._send_lock:
+                waiting = bytes(self._outbox)
+                self._outbox.clear()
+            self._write_all(waiting + data)
+
+    def _write_all(self, data: bytes) -> None:
         if not data:
             return
         try:
@@ -207,6 +229,20 @@ class Session:
 
     def close(self) -> None:
         """End the agent: it finishes nothing more, and leaves."""
+        self._say_end()
+        self._stream.close()
+
+    def leave(self) -> None:
+        """Close, and wait until the agent is gone from the host."""
+        self._say_end()
+        deadline = time.monotonic() + LEAVING
+        with self._read_lock, contextlib.suppress(ConnectionLost):
+            while time.monotonic() < deadline:
+                with contextlib.suppress(TimeoutError):
+                    if not self._stream.receive(TICK):
+                        break
+        self._stream.close()
+
+    def _say_end(self) -> None:
         with contextlib.suppress(ConnectionLost):
             self._stream.send(protocol.pack(protocol.END, 0, 0, marshal.dumps(None, 2)))
-        self._stream.close()

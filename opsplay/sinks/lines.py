@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from opsplay.events import HostTally, ItemFinished, PlayStarted, RunFinished, TaskFinished
@@ -17,6 +17,7 @@ STYLES = {
     "ok": "green",
     "changed": "yellow",
     "skipped": "cyan",
+    "undecided": "magenta",
     "failed": "bold red",
     "unreachable": "bold magenta",
     "unknown": "bold magenta",
@@ -29,17 +30,19 @@ QUIET = ("ok", "skipped", "changed")
 STATUS_WIDTH = 12
 # The names of a loop's changed items are shown up to this width.
 ITEMS_WIDTH = 60
+# How a command's result begins that a preview did not run.
+WOULD_RUN = "Command would have run"
 INDENT = " " * (STATUS_WIDTH + 2)
 # A difference longer than this is cut; -vv shows it whole.
 DIFF_LINES = 80
 
+# What of a program's result its output makes superfluous; -vv shows it.
+OF_PROGRAMS = ("stdout", "stdout_lines", "stderr", "stderr_lines", "cmd", "start", "end", "delta", "rc", "msg")
 DULL = ("changed", "failed", "skipped", "invocation", "item", "ansible_loop_var", "skip_reason", "false_condition")
 
 
 def play_line(event: PlayStarted) -> Line:
-    hosts = ", ".join(event.hosts[:NAMED])
-    if len(event.hosts) > NAMED:
-        hosts += f" and {len(event.hosts) - NAMED} more"
+    hosts = named(list(event.hosts))
     batch = f" (batch {event.batch} of {event.batches})" if event.batches > 1 else ""
     return [("PLAY ", "bold"), (event.play, "bold"), (batch, ""), (f"  {hosts or 'no hosts matched'}", "dim")]
 
@@ -57,12 +60,32 @@ def task_lines(block: TaskBlock, verbosity: int) -> Iterator[Line]:
     quiet: dict[tuple[str, str], list[str]] = {}
     for event in block.finished:
         if _is_quiet(event, block, verbosity):
-            quiet.setdefault((event.status, _changed_items(event, block)), []).append(event.host)
+            quiet.setdefault((event.status, _note(event, block)), []).append(host_label(event))
     for (status, note), hosts in sorted(quiet.items(), key=lambda entry: QUIET.index(entry[0][0])):
         yield from _together(status, hosts, note)
-    for event in block.finished:
-        if not _is_quiet(event, block, verbosity):
-            yield from _host_lines(event, block.items.get(event.host, []), verbosity)
+    loud = [event for event in block.finished if not _is_quiet(event, block, verbosity)]
+    yield from _alike_together((event, _said(event, block, verbosity)) for event in loud)
+
+
+def _said(event: TaskFinished, block: TaskBlock, verbosity: int) -> list[Line]:
+    """What a host's result says, but for the host: a first line that may be empty, and all others."""
+    return list(_host_lines(event, block.items.get(event.host, []), verbosity))
+
+
+def _alike_together(results: Iterable[tuple[TaskFinished, list[Line]]]) -> Iterator[Line]:
+    """Hosts whose results say the same are named together."""
+    alike: dict[str, tuple[TaskFinished, list[Line], list[str]]] = {}
+    for event, said in results:
+        alike.setdefault(f"{event.status} {said}", (event, said, []))[2].append(host_label(event))
+    for event, (first, *others), hosts in alike.values():
+        yield [("  " + event.status.ljust(STATUS_WIDTH), STYLES[event.status]), (named(hosts), "bold"), *first]
+        yield from others
+
+
+def named(hosts: list[str]) -> str:
+    """The first hosts by name, the others by their number."""
+    more = f" and {len(hosts) - NAMED} more" if len(hosts) > NAMED else ""
+    return ", ".join(hosts[:NAMED]) + more
 
 
 def _is_quiet(event: TaskFinished, block: TaskBlock, verbosity: int) -> bool:
@@ -72,6 +95,19 @@ def _is_quiet(event: TaskFinished, block: TaskBlock, verbosity: int) -> bool:
     return not (event.diff or event.warnings or any(item.diff for item in block.items.get(event.host, ())))
 
 
+def host_label(event: TaskFinished) -> str:
+    """The host, and the one that did its task in its stead."""
+    return f"{event.host} -> {event.delegated_to}" if event.delegated_to else event.host
+
+
+def _note(event: TaskFinished, block: TaskBlock) -> str:
+    """What is worth saying of a quiet result: the file or role that was included, the items that changed."""
+    included = event.data.get("include")
+    if event.status == "skipped" and str(event.data.get("msg", "")).startswith(WOULD_RUN):
+        return "would run"
+    return str(included) if included else _changed_items(event, block)
+
+
 def _changed_items(event: TaskFinished, block: TaskBlock) -> str:
     """Which items of a loop changed something, as short as it can be."""
     items = block.items.get(event.host, [])
@@ -79,22 +115,18 @@ def _changed_items(event: TaskFinished, block: TaskBlock) -> str:
     if not changed:
         return ""
     text = ", ".join(changed)
-    return f"({text})" if len(text) <= ITEMS_WIDTH else f"({len(changed)} of {len(items)} items)"
+    # Items that are not to be shown have no label.
+    return f"({text})" if all(changed) and len(text) <= ITEMS_WIDTH else f"({len(changed)} of {len(items)} items)"
 
 
 def _together(status: str, hosts: list[str], note: str) -> Iterator[Line]:
-    named = ", ".join(hosts[:NAMED])
-    if len(hosts) > NAMED:
-        named += f" and {len(hosts) - NAMED} more"
-    yield [("  " + status.ljust(STATUS_WIDTH), STYLES[status]), (named, ""), (f"  {note}" if note else "", "dim")]
+    words = ("  " + status.ljust(STATUS_WIDTH), STYLES[status]), (named(hosts), "")
+    yield [*words, (f"  {note}" if note else "", "dim")]
 
 
 def _host_lines(event: TaskFinished, items: list[ItemFinished], verbosity: int) -> Iterator[Line]:
-    status = event.status
-    line: Line = [("  " + status.ljust(STATUS_WIDTH), STYLES[status]), (event.host, "bold")]
-    message = _message(event)
-    first, *rest = message.splitlines() or [""]
-    yield [*line, (f"  {first}", "" if status in ("ok", "changed") else STYLES[status])] if first else line
+    first, *rest = _message(event).splitlines() or [""]
+    yield [(f"  {first}", "" if event.status in ("ok", "changed") else STYLES[event.status])] if first else []
     for text in rest:
         yield [(INDENT + text, "")]
     for item in items:
@@ -120,7 +152,7 @@ def _item_lines(item: ItemFinished) -> Iterator[Line]:
 def _message(event: TaskFinished) -> str:
     if event.module == "debug" and not event.items:
         return debug_text(event.data)
-    if event.status in ("failed", "unreachable", "ignored", "unknown"):
+    if event.status in ("failed", "unreachable", "ignored", "unknown", "undecided"):
         return str(event.data.get("censored") or event.data.get("msg") or "failed")
     return ""
 
@@ -150,9 +182,19 @@ def _detail_lines(event: TaskFinished, verbosity: int) -> Iterator[Line]:
                     label = f"{key}: " if not number else " " * (len(key) + 2)
                     yield [(INDENT + label, "dim"), (line, "")]
     elif verbosity and event.module != "debug":
-        shown = {key: value for key, value in event.data.items() if key not in DULL and key != "ansible_facts"}
-        if shown:
-            yield [(INDENT + json.dumps(shown, default=str, ensure_ascii=False), "dim")]
+        yield from _result_lines(event.data, verbosity)
+
+
+def _result_lines(data: Mapping[str, Any], verbosity: int) -> Iterator[Line]:
+    """A whole result: what a program said as it said it, the rest as JSON."""
+    said = "stdout" in data and verbosity < 2
+    if said:
+        for key, style in (("stdout", ""), ("stderr", "yellow")):
+            yield from ([(INDENT + line, style)] for line in str(data.get(key) or "").rstrip().splitlines())
+    hidden = {*DULL, "ansible_facts", *(OF_PROGRAMS if said else ())}
+    shown = {key: value for key, value in data.items() if key not in hidden}
+    if shown:
+        yield [(INDENT + json.dumps(shown, default=str, ensure_ascii=False), "dim")]
 
 
 def diff_lines(difference: Mapping[str, Any], verbosity: int) -> Iterator[Line]:
@@ -199,6 +241,8 @@ def recap_lines(event: RunFinished) -> Iterator[Line]:
         if tally.reason:
             for number, text in enumerate(tally.reason.splitlines()):
                 yield [("    " + ("because: " if not number else "         "), "dim"), (text, "red")]
+    for owner, values in event.statistics.items():
+        yield [(f"{'STATISTICS' if owner == 'run' else owner}  ", "bold"), (_compact(values), "")]
     if event.interrupted:
         yield [("interrupted: what was running on the hosts has been ended", "bold red")]
 
@@ -210,4 +254,6 @@ def _tally_line(tally: HostTally, width: int) -> Line:
     for name in counts:
         number = getattr(tally, name)
         line.append((f"{name}={number}".ljust(len(name) + 5), STYLES[name] if number else "dim"))
+    if tally.undecided:
+        line.append((f"undecided={tally.undecided}", STYLES["undecided"]))
     return line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -27,6 +28,8 @@ class Ordering:
 
     def __init__(self, hosts: Iterable[str]) -> None:
         self._reached: dict[str, Order] = dict.fromkeys(hosts, ())
+        # The same, the lowest first; entries of places that a host has left are passed over.
+        self._queue: list[tuple[Order, str]] = [((), host) for host in sorted(self._reached)]
         self._rank = {host: number for number, host in enumerate(self._reached)}
         self._blocks: dict[Order, TaskBlock] = {}
 
@@ -58,11 +61,17 @@ class Ordering:
         before = self._reached.get(host)
         if before is None:
             return []
-        lowest = min(self._reached.values())
-        self._reached[host] = max(before, order)
-        if before != lowest:
-            return []
-        return self._take(min(self._reached.values()))
+        lowest = self._lowest()
+        if order > before:
+            self._reached[host] = order
+            heapq.heappush(self._queue, (order, host))
+        return self._take(self._lowest()) if before == lowest else []
+
+    def _lowest(self) -> Order:
+        """How far the last host has come."""
+        while self._reached[self._queue[0][1]] != self._queue[0][0]:
+            heapq.heappop(self._queue)
+        return self._queue[0][0]
 
     def _take(self, upto: Order) -> list[TaskBlock]:
         ready = sorted(order for order in self._blocks if order <= upto)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -114,6 +116,14 @@ class TerminalSink:
         if handler is not None:
             with self._lock:
                 handler(event)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to a question; what happens meanwhile is printed behind it."""
+        with self._lock:
+            self._printer.stop()
+            yield
+            self._printer.start(self._render)
 
     def _on_run_started(self, event: events.RunStarted) -> None:
         if event.check:

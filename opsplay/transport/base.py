@@ -26,8 +26,15 @@ class Target:
     options: Mapping[str, str] = field(default_factory=dict)
     """further ssh options, by their lower-case name"""
     extra_arguments: tuple[str, ...] = ()
-    timeout: float = 10.0
+    timeout: float = field(default=10.0, compare=False)
+    """how long a new connection may take; it does not tell one open connection from another"""
+    retries: int = field(default=0, compare=False)
+    """how often a connection that fails is tried again"""
+    program: str | None = None
+    """the ssh program to use, instead of our own SSH or the `ssh` in the search path"""
     interpreter: str | None = None
+    key_port: int | None = None
+    """the port under which the host's key is known, where the host has just moved to another one"""
 
 
 class Stream(Protocol):

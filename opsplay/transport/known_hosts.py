@@ -26,7 +26,7 @@ class KnownHosts:
     _hashed: list[tuple[bytes, bytes, str, bytes]] = field(default_factory=list)
     _patterns: list[tuple[list[str], str, bytes]] = field(default_factory=list)
     revoked: set[bytes] = field(default_factory=set)
-    has_authorities: bool = False
+    _authorities: list[list[str]] = field(default_factory=list)
 
     @classmethod
     def load(cls, path: Path) -> KnownHosts:
@@ -54,7 +54,7 @@ class KnownHosts:
         if marker == "@revoked":
             self.revoked.add(key)
         elif marker == "@cert-authority":
-            self.has_authorities = True
+            self._authorities.append(names.split(","))
         elif names.startswith("|1|"):
             self._add_hashed(names, kind, key)
         elif any(char in names for char in "*?!"):
@@ -81,6 +81,10 @@ class KnownHosts:
             if matches(name, patterns):
                 found.append((kind, key))
         return found
+
+    def has_authority(self, name: str) -> bool:
+        """Whether certificates may speak for a host; `name` is as in the file."""
+        return any(matches(name.lower(), patterns) for patterns in self._authorities)
 
     def add(self, name: str, kind: str, key: bytes) -> None:
         """Accept a key for a host, in the file and here."""

@@ -20,8 +20,6 @@ from opsplay.transport.base import Stream, Tail, Target
 DRAIN_EVERY = 1.0
 # After some was there, more of it may be held back.
 DRAIN_AGAIN = 0.01
-USER_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
-SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts",)
 # What Paramiko says when it has neither a key nor a password.
 NOTHING_TO_OFFER = "No authentication methods available"
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -192,7 +190,17 @@ def _connect(target: Target, gateway: fabric.Connection | None) -> fabric.Connec
         if str(problem) == NOTHING_TO_OFFER:
             raise _refused(where, "there is no key, agent or password to offer") from problem
         raise ConnectionFailed(f"{where}: {_reason(problem, target)}") from problem
+    if target.key_port is not None and ssh_config.host_key_checking(target) != "no":
+        _remember(connection, target)
     return connection
+
+
+def _remember(connection: fabric.Connection, target: Target) -> None:
+    """Note down, for the port that a host has moved to, the key by which it was known before."""
+    name, file = known_hosts.entry_name(connection.host, connection.port), _known_files(target)[0]
+    key = connection.transport.get_remote_server_key()
+    if key.asbytes() not in [raw for _, raw in file.lookup(name)]:
+        file.add(name, key.get_name(), key.asbytes())
 
 
 def _refused(where: str, why: str) -> AuthenticationFailed:
@@ -256,17 +264,18 @@ def load_key(path: str) -> paramiko.PKey | None:
 
 
 def _known_files(target: Target) -> list[known_hosts.KnownHosts]:
-    return [known_hosts.load(path) for path in target.known_hosts or (*USER_KNOWN_HOSTS, *SYSTEM_KNOWN_HOSTS)]
+    return [known_hosts.load(path) for path in ssh_config.known_hosts_files(target)]
 
 
 def _expect_host_key(connection: fabric.Connection, target: Target) -> None:
     """Tell Paramiko this host's accepted keys, and what to do with another."""
     files = _known_files(target)
     name = known_hosts.entry_name(connection.host, connection.port)
+    known_as = known_hosts.entry_name(connection.host, target.key_port or connection.port)
     expected = connection.client.get_host_keys()
     revoked = set().union(*(file.revoked for file in files))
-    if target.host_key_checking != "no":
-        for kind, key in (entry for file in files for entry in file.lookup(name) if entry[1] not in revoked):
+    if ssh_config.host_key_checking(target) != "no":
+        for kind, key in (entry for file in files for entry in file.lookup(known_as) if entry[1] not in revoked):
             try:
                 expected.add(name, kind, paramiko.PKey.from_type_string(kind, key))
             except (paramiko.SSHException, ValueError):
@@ -285,10 +294,11 @@ class UnknownKeyPolicy(paramiko.MissingHostKeyPolicy):
         raw = key.asbytes()
         if any(raw in file.revoked for file in self._files):
             raise HostKeyError(f"the host key of {hostname} is marked as revoked: {known_hosts.fingerprint(raw)}")
-        if self._target.host_key_checking == "no":
+        checking = ssh_config.host_key_checking(self._target)
+        if checking == "no":
             return
         file = self._files[0]
-        if self._target.host_key_checking == "accept-new":
+        if checking == "accept-new":
             file.add(hostname, key.get_name(), raw)
             return
         raise known_hosts.unknown_key(hostname, key.get_name(), raw, Path(file.path))

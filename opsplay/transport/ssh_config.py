@@ -8,11 +8,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opsplay.transport.base import Target
+
 if TYPE_CHECKING:
     from paramiko import SSHConfig
 
 FILES = ("~/.ssh/config", "/etc/ssh/ssh_config")
 DEEPEST = 16
+USER_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
+SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts",)
 
 # Options that Paramiko cannot serve: such hosts are reached through the ssh program.
 BEYOND_PARAMIKO = frozenset(
@@ -57,6 +61,32 @@ def included(pattern: str, origin: Path) -> list[Path]:
 def lookup(host: str) -> dict[str, str | list[str]]:
     """The options for a host, by their lower-case name."""
     return dict(load().lookup(host))
+
+
+def known_hosts_files(target: Target) -> tuple[str, ...]:
+    """Where the keys of a host are looked for, the first being written to: the inventory's files, else the
+    configuration's UserKnownHostsFile and GlobalKnownHostsFile, else the usual ones."""
+    if target.known_hosts:
+        return target.known_hosts
+    options = lookup(target.address)
+    named = [
+        (options.get("userknownhostsfile"), USER_KNOWN_HOSTS),
+        (options.get("globalknownhostsfile"), SYSTEM_KNOWN_HOSTS),
+    ]
+    return tuple(
+        file
+        for value, usual in named
+        for file in (value.replace("%h", target.address).split() if isinstance(value, str) else usual)
+        if file != "none"
+    )
+
+
+def host_key_checking(target: Target) -> str:
+    """yes, accept-new or no: what is asked for, else the configuration's StrictHostKeyChecking."""
+    configured = str(lookup(target.address).get("stricthostkeychecking", "")).lower()
+    if target.host_key_checking != "yes":
+        return target.host_key_checking
+    return {"no": "no", "off": "no", "accept-new": "accept-new"}.get(configured, "yes")
 
 
 def needs_openssh(host: str) -> str | None:
