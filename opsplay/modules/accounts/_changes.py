@@ -88,7 +88,7 @@ def modify(host: Host, params: Params, account: Account) -> None:
     _change_home(host, params, account, change)
     if not params.local:
         _change_expiry(params, account, change)
-    _change_lock(params, account, change)
+    _change_lock(host, params, account, change)
     if params.seuser is not None and argv:
         argv.extend(["-Z", params.seuser])
     if argv:
@@ -145,10 +145,13 @@ def _change_expiry(params: Params, account: Account, change: Any) -> None:
         account.expire = str(wanted) if wanted >= 0 else ""
 
 
-def _change_lock(params: Params, account: Account, change: Any) -> None:
+def _change_lock(host: Host, params: Params, account: Account, change: Any) -> None:
     locked = account.password.startswith("!")
     if params.password_lock is None or params.password_lock == locked or _new_hash(params, account, False) is not None:
         return
+    if not params.password_lock and account.password == "!":
+        hint = "give password, its hash"
+        host.fail("%s has no password that could be unlocked; %s" % (params.name, hint), name=params.name)
     words = ("locked", "open") if locked else ("open", "locked")
     change(["-L" if params.password_lock else "-U"], "password", *words)
     account.password = "!" + account.password if params.password_lock else account.password[1:]

@@ -32,12 +32,24 @@ class Account:
         self.aging = {"min": "", "max": "", "warn": "", "inactive": ""}
         self.is_local = True
 
+    @classmethod
+    def of(cls, fields: Dict[str, Any]) -> "Account":
+        """The account that `fields` gave."""
+        account = cls(fields["name"], fields["uid"], fields["gid"])
+        for name, value in fields.items():
+            setattr(account, name, value)
+        return account
+
+    def fields(self) -> Dict[str, Any]:
+        """All of it, in values that can travel."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 def find_user(host: Host, name: str, local: bool = False) -> Optional[Account]:
     """The account, None when there is none. With `local`, only /etc/passwd counts."""
     known = host.shadow.users.get(name) if host.check else None
     if known is not None:
-        return known.get("account") if known else None
+        return Account.of(known["account"]) if known and "account" in known else None
     fields = local_entry(PASSWD, name)
     if fields is None and not local:
         import pwd

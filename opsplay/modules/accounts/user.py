@@ -78,7 +78,7 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
         if not host.check:
             account = find_user(host, params.name, params.local) or account
     if host.check and host.changed:
-        host.shadow.users[params.name] = {"uid": account.uid, "gid": account.gid, "account": account}
+        host.shadow.users[params.name] = {"uid": account.uid, "gid": account.gid, "account": account.fields()}
     _ensure_home(host, params, account)
     result.update(uid=account.uid, group=account.gid, comment=account.comment, home=account.home, shell=account.shell)
     if params.groups is not None:

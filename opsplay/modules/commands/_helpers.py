@@ -71,7 +71,10 @@ def finished(host: Host, params: Params, result: Dict[str, Any], done: Any) -> D
 
 def predicted(host: Host, params: Params, result: Dict[str, Any]) -> Dict[str, Any]:
     """Check mode: with `creates` or `removes` it is known that the program would run, else the task is skipped."""
-    host.shadow.ran_programs = True
+    host.pretend_program()
+    host.unknown("rc", "stdout", "stderr", "stdout_lines", "stderr_lines", "failed")
+    if not host.reads_only:
+        host.unknown("changed")
     result = dict(with_lines(result), msg="Command would have run if not in check mode")
     if params.creates or params.removes:
         return host.outcome(**dict(result, changed=True))
@@ -85,12 +88,13 @@ def with_lines(result: Dict[str, Any]) -> Dict[str, Any]:
 
 def why_spared(host: Host, params: Params, folder: Optional[str]) -> Any:
     """The message and the output of a program that need not run; None when it must."""
+    verb = "Would not run" if host.check else "Did not run"
     if params.creates and is_there(host, params.creates, folder):
         path = params.creates
-        return "Did not run command since '%s' exists" % path, "skipped, since %s exists" % path
+        return "%s command since '%s' exists" % (verb, path), "skipped, since %s exists" % path
     if params.removes and not is_there(host, params.removes, folder):
         path = params.removes
-        return "Did not run command since '%s' does not exist" % path, "skipped, since %s does not exist" % path
+        return "%s command since '%s' does not exist" % (verb, path), "skipped, since %s does not exist" % path
     return None
 
 

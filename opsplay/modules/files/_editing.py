@@ -8,8 +8,8 @@ from typing import Any, Dict, List, Optional, Pattern, Tuple
 
 from opsplay.agent import files
 from opsplay.agent.host import Host
+from opsplay.agent.permissions import PERMISSIONS, finish_permissions
 from opsplay.agent.spec import Bool, Param, Params, Path, Str
-from opsplay.modules.files._helpers import PERMISSIONS, finish_permissions
 
 EDITING: Dict[str, Param] = dict(
     PERMISSIONS,

@@ -23,6 +23,7 @@ PARAMS = dict(
     prepend_newline=Bool(default=False, help="See that an empty line comes before the block"),
 )
 CHECK = "exact"
+EXCLUSIVE = (("insertbefore", "insertafter"),)
 
 
 def run(host: Host, params: Params) -> Dict[str, Any]:

@@ -7,9 +7,9 @@ import stat
 from typing import Any, Dict, Tuple
 from typing import List as ListOf
 
-from opsplay.agent.host import Blob, Host
+from opsplay.agent.host import Blob, Host, ModuleFailed
+from opsplay.agent.permissions import PERMISSIONS, describe, finish_permissions
 from opsplay.agent.spec import Bool, Mode, Params, Path, Raw, Str
-from opsplay.modules.files._helpers import PERMISSIONS, describe, finish_permissions
 
 INTERNAL = "set by the control side"
 
@@ -110,11 +110,15 @@ def copy_file(host: Host, params: Params, source: Source) -> Dict[str, Any]:
         host.fail("%s is a directory: a file cannot be copied over it" % path, dest=path)
     if params.follow and host.link_target(path) is not None:
         path = host.real(path)
-    shown = {"dest": path, "src": params.src}
+    shown = {"dest": path, "path": path, "src": params.src}
     if not params.force and host.exists(path):
         return host.outcome(msg="file already exists", changed=host.changed, **dict(describe(host, path), **shown))
-    write(host, params, path, source, wanted_mode(params, source))
     shown["checksum"] = source.sha1
+    try:
+        write(host, params, path, source, wanted_mode(params, source))
+    except ModuleFailed as problem:
+        problem.result.setdefault("checksum", source.sha1)
+        raise
     if host.backup_file:
         shown["backup_file"] = host.backup_file
     return host.outcome(**dict(describe(host, path), **shown))
@@ -149,7 +153,8 @@ def copy_tree(host: Host, params: Params, entries: ListOf[Dict[str, Any]], local
             host.fail("%s would lie outside of %s" % (entry["path"], top), dest=top)
         copy_entry(host, params, path, entry)
     shown = top if found or params.dest.endswith("/") else base
-    return host.outcome(**dict(describe(host, shown), dest=shown, src=params.src))
+    # What came from the control side ends with a slash, as in Ansible.
+    return host.outcome(**dict(describe(host, shown), dest=shown if local else os.path.join(shown, ""), src=params.src))
 
 
 def copy_entry(host: Host, params: Params, path: str, entry: Dict[str, Any]) -> None:

@@ -6,9 +6,9 @@ import os
 import time
 from typing import Any, Dict, Optional, Tuple
 
-from opsplay.agent.host import Host
+from opsplay.agent.host import Host, ModuleFailed
+from opsplay.agent.permissions import PERMISSIONS, describe, settle, state_of
 from opsplay.agent.spec import Bool, Choice, Params, Path, Str
-from opsplay.modules.files._helpers import PERMISSIONS, describe, settle, state_of
 
 TIME_FORMAT = "%Y%m%d%H%M.%S"
 
@@ -43,7 +43,12 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
         host.fail("recurse needs state: directory, not %s" % state, path=path)
     if params.src and state not in ("link", "hard"):
         host.fail("src needs state: link or hard, not %s" % state, path=path)
-    return STATES[state](host, path, previous, params)
+    try:
+        return STATES[state](host, path, previous, params)
+    except ModuleFailed as problem:
+        # A failure, too, tells what is there.
+        problem.result = dict(dict(describe(host, path), path=path), **problem.result)
+        raise
 
 
 def absent(host: Host, path: str, previous: str, params: Params) -> Dict[str, Any]:

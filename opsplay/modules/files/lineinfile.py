@@ -31,6 +31,7 @@ PARAMS = dict(
     create=Bool(default=False, help="Make the file when it is absent"),
 )
 CHECK = "exact"
+EXCLUSIVE = (("regexp", "search_string"), ("insertbefore", "insertafter"))
 
 
 def run(host: Host, params: Params) -> Dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Dict
 
 from opsplay.agent.host import Host
 from opsplay.agent.spec import Bool, Choice, Params, Path
-from opsplay.modules.files._helpers import name_of
+from opsplay.modules.files._inode import inode_facts
 
 PARAMS = {
     "path": Path(required=True, aliases=("dest", "name"), help="The path that is looked at"),
@@ -31,21 +31,8 @@ PARAMS = {
 }
 CHECK = "exact"
 
-PERMISSION_BITS = (
-    ("wusr", bits.S_IWUSR), ("rusr", bits.S_IRUSR), ("xusr", bits.S_IXUSR),
-    ("wgrp", bits.S_IWGRP), ("rgrp", bits.S_IRGRP), ("xgrp", bits.S_IXGRP),
-    ("woth", bits.S_IWOTH), ("roth", bits.S_IROTH), ("xoth", bits.S_IXOTH),
-    ("isuid", bits.S_ISUID), ("isgid", bits.S_ISGID),
-)
-KINDS = (
-    ("isdir", bits.S_ISDIR), ("ischr", bits.S_ISCHR), ("isblk", bits.S_ISBLK), ("isreg", bits.S_ISREG),
-    ("isfifo", bits.S_ISFIFO), ("islnk", bits.S_ISLNK), ("issock", bits.S_ISSOCK),
-)
-NUMBERS = (
-    ("size", "st_size"), ("inode", "st_ino"), ("dev", "st_dev"), ("nlink", "st_nlink"), ("uid", "st_uid"),
-    ("gid", "st_gid"), ("atime", "st_atime"), ("mtime", "st_mtime"), ("ctime", "st_ctime"),
-    ("blocks", "st_blocks"), ("block_size", "st_blksize"), ("device_type", "st_rdev"),
-)
+# What stat says besides the facts that find returns too.
+FURTHER = (("blocks", "st_blocks"), ("block_size", "st_blksize"), ("device_type", "st_rdev"))
 # The requests FS_IOC_GETFLAGS and FS_IOC_GETVERSION of linux/fs.h, on machines with the generic encoding.
 GET_FLAGS, GET_VERSION = 0x80086601, 0x80087601
 # Attributes by their bit, in the order in which lsattr shows them, with the names that Ansible gives them.
@@ -63,12 +50,14 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
     path = host.expand(params.path)
     found = host.stat(path, params.follow)
     if found is None:
+        if host.check and host.shadow.ran_programs:
+            host.unknown("stat")
         return host.outcome(stat={"exists": False}, changed=False)
     facts = describe(path, found)
     if bits.S_ISLNK(found.st_mode):
         facts["lnk_target"] = host.link_target(path)
         facts["lnk_source"] = host.real(path)
-    if bits.S_ISREG(found.st_mode) and params.get_checksum and facts["readable"]:
+    if bits.S_ISREG(found.st_mode) and params.get_checksum and facts["readable"] and host.knows(path):
         facts["checksum"] = host.digest(path, params.checksum_algorithm)
     if params.get_mime:
         facts.update(mime(host, path, params.follow))
@@ -79,16 +68,12 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
 
 def describe(path: str, found: Any) -> Dict[str, Any]:
     """What the inode says, under Ansible's names."""
-    mode = found.st_mode
-    facts: Dict[str, Any] = {"exists": True, "path": path, "mode": "%04o" % bits.S_IMODE(mode)}
-    facts.update({name: test(mode) for name, test in KINDS})
-    facts.update({name: bool(mode & bit) for name, bit in PERMISSION_BITS})
-    facts.update({name: getattr(found, field) for name, field in NUMBERS if hasattr(found, field)})
-    facts["pw_name"], facts["gr_name"] = name_of("user", found.st_uid), name_of("group", found.st_gid)
+    facts = dict(inode_facts(path, found), exists=True)
+    facts.update({name: getattr(found, field) for name, field in FURTHER if hasattr(found, field)})
     real = os.path.lexists(path)
     for name, access in (("readable", os.R_OK), ("writeable", os.W_OK), ("executable", os.X_OK)):
         # What a preview would have made belongs to whoever makes it.
-        facts[name] = os.access(path, access) if real else access != os.X_OK or bool(mode & 0o111)
+        facts[name] = os.access(path, access) if real else access != os.X_OK or bool(found.st_mode & 0o111)
     return facts
 
 

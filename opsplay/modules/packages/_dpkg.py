@@ -17,12 +17,13 @@ EXTENDED_STATES = "/var/lib/apt/extended_states"
 class Package:
     """A package as dpkg knows it. `state` is the third word of its Status, e.g. installed or config-files."""
 
-    __slots__ = ("name", "architecture", "version", "state", "provides")
+    __slots__ = ("name", "architecture", "version", "section", "state", "provides")
 
     def __init__(self, fields: Dict[str, str]) -> None:
         self.name = fields.get("Package", "")
         self.architecture = fields.get("Architecture", "")
         self.version = fields.get("Version", "")
+        self.section = fields.get("Section", "")
         self.state = (fields.get("Status", "").split() or [""])[-1]
         self.provides = provided_names(fields.get("Provides", ""))
 
@@ -55,7 +56,7 @@ class Database:
                 return cls(files.read_whole(STATUS))
             except FileNotFoundError:
                 return cls(b"")
-        fields = ("Package", "Status", "Architecture", "Version", "Provides")
+        fields = ("Package", "Status", "Architecture", "Version", "Section", "Provides")
         form = "".join("%s: ${%s}\n" % (field, field) for field in fields) + "\n"
         return cls(host.query(["dpkg-query", "-W", "-f", form]).out)
 

@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
-from typing import Iterable, Optional, Tuple
+from typing import Iterable
 
-from opsplay.agent import files
 from opsplay.agent.host import Host
+from opsplay.agent.locks import holder
 
 INSTALLING = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/cache/apt/archives/lock")
 UPDATING = ("/var/lib/apt/lists/lock",)
 PAUSE = 0.5
-
-
-def holder(path: str) -> Optional[Tuple[int, str]]:
-    """The process that holds a lock of fcntl(2): its pid (0 when it is in another container) and its command."""
-    import fcntl
-    import struct
-
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        # struct flock: type, whence, start, length, pid; the kernel fills in who would be in the way.
-        answer = fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0))
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    kind, _, _, _, pid = struct.unpack("hhqqi", answer)
-    if kind == fcntl.F_UNLCK:
-        return None
-    try:
-        line = files.read_whole("/proc/%d/cmdline" % pid)
-    except OSError:
-        line = b""
-    return pid, " ".join(line.decode("utf-8", "replace").split("\0")).strip() or "a process elsewhere"
 
 
 def wait(host: Host, paths: Iterable[str], deadline: float, seconds: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
-from opsplay.agent.host import Host
+from opsplay.agent.host import Host, ModuleFailed
 from opsplay.agent.spec import Bool, Choice, Int, Params, Path, Str
 from opsplay.agent.spec import List as ListOf
 from opsplay.modules.packages import _actions, _lists
@@ -73,11 +73,15 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
     if params.autoclean:
         _actions.autoclean(host, apt)
         alone = False
-    plan = _act(host, params, apt, names)
+    try:
+        plan = _act(host, params, apt, names)
+    except ModuleFailed as problem:
+        problem.result = dict(result, **problem.result)
+        raise
     if plan is not None:
         result.update(packages=plan.describe())
         alone = False
-    if apt.output or apt.errors:
+    if apt.output or apt.errors or params.deb:
         result.update(stdout=apt.output, stderr=apt.errors)
     # The lists count as a change only where they were the task's one purpose, as in Ansible.
     if alone and result["cache_updated"]:

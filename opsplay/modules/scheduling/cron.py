@@ -53,6 +53,8 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
         if params.backup:
             result["backup_file"] = place.backup(before)
         place.write(before, str(crontab))
+        if params.cron_file and not str(crontab):
+            result["state"] = "absent"
     return host.outcome(jobs=crontab.jobs(), envs=crontab.variables(), **result)
 
 

@@ -45,7 +45,8 @@ class Unit:
                 self.status, self.exists = pretended(host, self.name, known), True
 
     def bring(self, wish: Wish) -> Dict[str, Any]:
-        """Do what differs; Ansible's return values."""
+        """Do what differs; Ansible's return values: `status` is what was there before."""
+        before = self.status
         if not self.exists and not (wish.masked is not None and wish.enabled is None and wish.state is None):
             self._fail_missing()
         result: Dict[str, Any] = {"name": self.name}
@@ -57,9 +58,7 @@ class Unit:
         if wish.state is not None:
             self._change_state(wish)
             result["state"] = "stopped" if wish.state == "stopped" else "started"
-        elif self.host.changed and not self.host.check and self.manager.is_running:
-            self.status = self.manager.show(self.name)
-        result["status"] = self.status
+        result["status"] = before
         return result
 
     def _fail_missing(self) -> None:

@@ -22,6 +22,7 @@ PARAMS = {
     "filter": List(of=Str(), default=[], help="Return only the facts of these names or patterns"),
     "fact_path": Path(default=FACT_PATH, help="The directory that holds the host's own *.fact files"),
 }
+ALIASES = ("gather_facts",)
 CHECK = "exact"
 
 COLLECTORS: Dict[str, Callable[[Any], Dict[str, Any]]] = dict(
@@ -57,7 +58,7 @@ MEMBERS = {
     "ssh_pub_keys": "ssh_host_pub_keys ssh_host_key_dsa_public ssh_host_key_rsa_public ssh_host_key_ecdsa_public "
                     "ssh_host_key_ed25519_public",
 }
-ALIASES = {member: name for name, members in MEMBERS.items() for member in members.split()}
+SUBSET_NAMES = {member: name for name, members in MEMBERS.items() for member in members.split()}
 
 
 def run(host: Host, params: Params) -> Dict[str, Any]:
@@ -83,7 +84,7 @@ def wanted(host: Host, subset: ListOf[str], known: ListOf[str]) -> ListOf[str]:
         bare = word.lstrip("!")
         group = {"all": set(known) - set(WHEN_NAMED), "min": minimal}.get(bare)
         if group is None:
-            name = ALIASES.get(bare, bare)
+            name = SUBSET_NAMES.get(bare, bare)
             if name not in known:
                 allowed = ", ".join(sorted(["all", "min"] + known))
                 host.fail("there is no fact subset %r; there are %s" % (bare, allowed), gather_subset=subset)
@@ -98,7 +99,7 @@ def wanted(host: Host, subset: ListOf[str], known: ListOf[str]) -> ListOf[str]:
         add = set(known) - set(WHEN_NAMED)
     if "!min" not in subset:
         add |= minimal
-    explicit = {ALIASES.get(word, word) for word in subset} & set(known)
+    explicit = {SUBSET_NAMES.get(word, word) for word in subset} & set(known)
     chosen = (add - drop) | explicit
     for name in list(chosen):
         chosen.update(NEEDS.get(name, ()) if "!min" in subset else ())
