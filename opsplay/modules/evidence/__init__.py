@@ -1,0 +1,1 @@
+"""What a host was like: evidence of an incident, sent off it as it is found."""

@@ -1,0 +1,1 @@
+"""Who may reach the host, and whom it may reach."""

@@ -1,0 +1,1 @@
+"""What makes a host hard to break into: sshd, limits, banners, passwords."""

@@ -1,0 +1,1 @@
+"""Modules that speak with servers and wait for them."""

@@ -1,0 +1,1 @@
+"""Modules about web servers."""
