@@ -23,7 +23,7 @@ from opsplay.errors import LabError
 from opsplay.lab.processes import descendants, terminate, wait_for
 from opsplay.lab.programs import SEARCH_PATH, call
 
-_START_SECONDS = 10.0
+_START_SECONDS = 30.0
 _STOP_SECONDS = 3.0
 _PORT_ATTEMPTS = 3
 # The server dies with whoever started it: its end of this pipe closes even when that process is killed.
@@ -202,8 +202,8 @@ class LoopbackSSHD:
                 start_new_session=True,  # an interrupt at the terminal is for the caller to handle
             )
         guard = self._guard
-        # sshd writes its pid once it listens; that can be seen from outside the namespace too.
-        if wait_for(lambda: guard.poll() is not None or self._pid_file.exists(), _START_SECONDS) and self.pid:
+        # sshd writes its pid once it listens, which can be seen from outside the namespace too.
+        if wait_for(lambda: guard.poll() is not None or bool(self.pid), _START_SECONDS) and self.pid:
             return True
         self.stop()
         return False

@@ -1,0 +1,117 @@
+"""The archives of a set on their way back: compared first, unpacked beside, swapped in by renames."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from opsplay.agent import backups, files, pipeline
+from opsplay.agent.cipher import Decipher
+from opsplay.agent.host import Host
+from opsplay.agent.pipeline import Program, Tap
+from opsplay.modules.backup._parts import tree
+
+# Differences that are told by name.
+TOLD_MOST = 50
+
+
+class Unpacking:
+    """One archive of a set. `root` is where its paths begin: / but for a look at them."""
+
+    def __init__(self, host: Host, backup: backups.Backup, part: Dict[str, Any], key: Optional[Decipher]) -> None:
+        self.name = str(part["name"])
+        self.paths = [str(path) for path in part["paths"]]
+        self._host = host
+        self._key = key
+        self._file = next(entry["name"] for entry in backup.files if entry["name"].startswith(self.name + ".tar"))
+        self._path = backup.path(self._file)
+        self.swapped: List[Tuple[str, str]] = []
+
+    def differences(self) -> List[str]:
+        """What is not as the archive has it: tar's own comparison, and what is there besides. Raises Failed."""
+        said = self._tar(["--compare", "--directory=/"], fails=False)
+        found = [line.rstrip("\n") for line in said if line.strip()]
+        known = {"/" + line.strip().strip("/") for line in self._tar(["--list"])}
+        for path in self.paths:
+            if self._host.stat(path) is not None:
+                found += ["%s: not in the archive" % name for name, _ in tree(path) if name not in known]
+        return found
+
+    def swap(self, stamp: str) -> None:
+        """Unpack each path beside itself, then give it its name; the old one keeps a dated name. Raises Failed,
+        OSError."""
+        ready = []
+        for path in self.paths:
+            self._host.directory(os.path.dirname(path), mode=0o755)
+            hidden = self._host.temporary.folder(os.path.dirname(path))
+            self._host.progress("unpacking %s" % path)
+            self._tar(["--extract", "--acls", "--xattrs", "--same-owner", "--preserve-permissions",
+                       "--directory=%s" % hidden, "--", path.lstrip("/")])  # fmt: skip
+            new = os.path.join(hidden, path.lstrip("/"))
+            if os.path.isdir(new):
+                backups.sync_tree(new)
+            ready.append((path, new))
+        with self._host.critical(backups.PUBLISHING):
+            for path, new in ready:
+                old = ""
+                if os.path.lexists(path):
+                    old = "%s.old-%s" % (path, stamp)
+                    os.rename(path, old)
+                self.swapped.append((path, old))
+                os.rename(new, path)
+                files.sync_directory(os.path.dirname(path))
+
+    def back(self) -> None:
+        """Put the old ones back into their places, and remove the new ones. Raises OSError."""
+        with self._host.critical(backups.PUBLISHING):
+            for path, old in reversed(self.swapped):
+                files.remove_tree(path)
+                if old:
+                    os.rename(old, path)
+                files.sync_directory(os.path.dirname(path))
+        self.swapped = []
+
+    def _tar(self, words: List[str], fails: bool = True) -> List[str]:
+        """Run tar on the decrypted archive; the lines that it printed. Raises Failed."""
+        said = Tap(keep=1 << 20, hashed=False)
+        argv = ["tar", "--file=-"] + words
+        # A difference is an answer, not a failure.
+        argv = argv if fails else ["/bin/sh", "-c", 'tar "$@" 2>&1; [ $? -le 2 ]', "tar"] + argv[1:]
+        source = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            steps: List[Any] = [self._key.program()] if self._key else []
+            pipeline.flow(self._host, steps + [Program(argv), said], source=source)
+        finally:
+            os.close(source)
+        return said.kept.decode("utf-8", "surrogateescape").split("\n")
+
+
+def stamp_now() -> str:
+    return time.strftime(backups.STAMP, time.gmtime())
+
+
+def chosen(host: Host, backup: backups.Backup, wanted: List[str], key: Optional[Decipher]) -> List[Unpacking]:
+    """The archives to restore. Fails for a name that the set does not have."""
+    there = {part["name"]: part for part in backup.data.get("parts", []) if part["kind"] == "archive"}
+    unknown = [name for name in wanted if name not in there]
+    if unknown or not there:
+        known = ", ".join(sorted(there)) or "none"
+        host.fail("the set %s has no archive %s; it has %s" % (backup.stamp, ", ".join(unknown) or "at all", known))
+    return [Unpacking(host, backup, there[name], key) for name in wanted or sorted(there)]
+
+
+def validated(host: Host, commands: List[List[str]]) -> str:
+    """What the first command that fails says; empty when all are content."""
+    for argv in commands:
+        done = host.query([str(word) for word in argv], timeout=60)
+        if done.rc != 0:
+            return "%s: %s" % (argv[0], done.stderr.strip() or done.stdout.strip() or done.error or done.rc)
+    return ""
+
+
+def told(lines: List[str]) -> str:
+    """Differences as a text, by names alone: contents may be secret."""
+    shown = lines[:TOLD_MOST]
+    more = len(lines) - len(shown)
+    return "".join(line + "\n" for line in shown) + ("and %d more\n" % more if more else "")

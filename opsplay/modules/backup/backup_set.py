@@ -1,0 +1,190 @@
+"""Back up all that a service needs as one set: databases with their roles, configuration, keys, data.
+
+A set is one folder with one manifest, published by one rename when every part of it is whole. Each part of a database
+is a backup by itself that pg_restore takes. Sets of a type that has not all parts lie by themselves, in DIR/NAME-config
+and DIR/NAME-database, so that none is taken for a whole one; configuration that has not changed makes no new set. A set
+of type `emergency` is made in need, never becomes `latest`, and nothing is pruned after it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Dict, List
+
+from opsplay.agent import backups, cipher, metrics, retention
+from opsplay.agent.cipher import ENCRYPT
+from opsplay.agent.host import Host, ModuleFailed
+from opsplay.agent.metrics import METRICS
+from opsplay.agent.pipeline import Failed
+from opsplay.agent.retention import RETENTION
+from opsplay.agent.shadow import Node
+from opsplay.agent.sizes import free_bytes, told_size
+from opsplay.agent.spec import Choice, Int, Name, Params, Path, Raw
+from opsplay.agent.spec import Dict as Mapping
+from opsplay.modules.backup import _parts
+
+PARAMS = dict(
+    {
+        "name": Name(required=True, help="The set's name, such as the service's"),
+        "dir": Path(required=True, help="The folder of all backups; each set lies in DIR/NAME/TIME, mode 0700"),
+        "type": Choice("full", "database", "config", "emergency", default="full",
+                       help="All parts, databases and Redis alone, the archives that are `config`, or all in need"),
+        "databases": Mapping(of=Raw(), default={}, help="Parts that pg_backup makes: by name, its parameters"),
+        "redis": Mapping(of=Raw(), default={}, help="Parts that redis_backup makes: by name, its parameters"),
+        "archives": Mapping(of=Raw(), default={}, help="Parts of files: paths, optional (paths that may be missing), "
+                            "exclude, live (files may change meanwhile) by the part's name"),
+        "config": Raw(default=["config"], help="The names of those archives that hold configuration"),
+        "release": Path(help="A link whose target names the release, for the record"),
+        "tag": Name(help="A word that keeps the set from being pruned"),
+        "encrypt": ENCRYPT,
+        "wait": Int(default=600, min=0, help="Seconds to wait for another backup of this set"),
+    },
+    **RETENTION,
+    **METRICS,
+)  # fmt: skip
+CHECK = "partial"
+
+
+def run(host: Host, params: Params) -> Dict[str, Any]:
+    parts = parts_of(host, params)
+    if not parts:
+        host.fail("a set of type %s has no part; give databases or archives" % params.type)
+    whole = params.type in ("full", "emergency")
+    directory = os.path.join(host.expand(params.dir), params.name if whole else "%s-%s" % (params.name, params.type))
+    fingerprint = config_fingerprint(parts) if params.type == "config" else ""
+    if fingerprint and fingerprint == last_fingerprint(directory):
+        return host.outcome(msg="the configuration is as the last set has it", folder="", parts=[])
+    check_space(host, params, directory, parts)
+    if host.check:
+        return preview(host, params, directory, parts)
+    began = time.time()
+    try:
+        with host.lock("backup-set-%s" % params.name, params.wait):
+            backup = make(host, params, directory, parts, fingerprint)
+            removed = settle(host, params, directory, backup)
+    except BaseException as problem:
+        tell(host, params, {"success": (0, "Whether the last run made a set")})
+        if isinstance(problem, (Failed, OSError, ModuleFailed, backups.Unreadable)):
+            host.fail("the set %s failed: %s; latest and the older sets are as they were" % (params.name, problem))
+        raise
+    tell(host, params, {
+        "success": (1, "Whether the last run made a set"),
+        "last_success_timestamp_seconds": (backup.finished, "When the last set was whole"),
+        "size_bytes": (backup.size, "The size of the last set on disk"),
+        "duration_seconds": (time.time() - began, "How long the last set took"),
+    })  # fmt: skip
+    host.note("", "set %s (%s)\n" % (params.name, params.type), directory)
+    host.changed = True
+    told = {"removed": removed, "parts": [part.name for part in parts], "seconds": round(time.time() - began, 2)}
+    return host.outcome(**dict(backup.describe(), manifest=backup.data, **told))
+
+
+def parts_of(host: Host, params: Params) -> List[Any]:
+    """The parts that a set of this type has. Fails for parameters that are wrong."""
+    from opsplay.agent.spec import ParameterError
+
+    names = list(params.databases) + list(params.redis) + list(params.archives)
+    for name in names:
+        if names.count(name) > 1:
+            host.fail("there are two parts of the name %r" % name)
+        if name != backups.folder_name(name) or name in (backups.MANIFEST, backups.LATEST):
+            host.fail("%r cannot be the name of a part; use letters, digits, - and _" % name)
+    found: List[Any] = []
+    common = {"encrypt": params.encrypt} if params.encrypt else {}
+    try:
+        if params.type != "config":
+            for name, given in sorted(params.databases.items()):
+                found.append(_parts.Nested(host, name, "pg_backup", dict(common, **given)))
+            for name, given in sorted(params.redis.items()):
+                found.append(_parts.Nested(host, name, "redis_backup", dict(common, **given)))
+        if params.type != "database":
+            for name, given in sorted(params.archives.items()):
+                if params.type != "config" or name in params.config:
+                    found.append(_parts.Archive(host, name, given))
+    except ParameterError as problem:
+        host.fail("%s: %s" % (name, problem.message))
+    return found
+
+
+def config_fingerprint(parts: List[Any]) -> str:
+    import hashlib
+
+    return hashlib.sha256(" ".join(part.fingerprint() for part in parts).encode()).hexdigest()
+
+
+def last_fingerprint(directory: str) -> str:
+    """That of the newest set of configuration here."""
+    found = [backup.data.get("fingerprint") or "" for backup in backups.backups_below(directory)]
+    return ([one for one in found if one] or [""])[-1]
+
+
+def check_space(host: Host, params: Params, directory: str, parts: List[Any]) -> None:
+    """Fails when the archives alone have no room; each database's module looks for itself."""
+    needed = sum(part.size() for part in parts)
+    free = free_bytes(directory)
+    if needed > free:
+        text = "the set %s needs up to %s in %s, where %s are free; nothing was begun"
+        host.fail(text % (params.name, told_size(needed), directory, told_size(free)))
+
+
+def preview(host: Host, params: Params, directory: str, parts: List[Any]) -> Dict[str, Any]:
+    """What would be made; databases say so in their own words."""
+    backups.make_folder(host, directory)
+    for part in parts:
+        if isinstance(part, _parts.Nested):
+            part.preview(directory)
+    host.note("", "set %s (%s)\n" % (params.name, params.type), directory)
+    host.changed = True
+    # So that a task that sends it away knows of it.
+    coming = os.path.join(directory, backups.free_stamp(directory, time.time()))
+    host.pretend(coming, Node("directory", 0o700, os.geteuid(), os.getegid()))
+    host.unknown("folder", "size", "manifest", "seconds")
+    return host.outcome(parts=[part.name for part in parts])
+
+
+def make(host: Host, params: Params, directory: str, parts: List[Any], fingerprint: str) -> backups.Backup:
+    """Every part in a hidden folder, described and brought to the disk, then published. Raises Failed, OSError."""
+    backups.make_folder(host, directory)
+    hidden = host.temporary.folder(directory)
+    began = time.time()
+    crypt = cipher.wanted(host, params.encrypt)
+    made = []
+    if crypt is not None:
+        crypt.__enter__()
+    try:
+        for number, part in enumerate(parts, 1):
+            host.progress("part %s" % part.name, number, len(parts))
+            made.append(part.make(hidden, crypt))
+            for path in made[-1].get("missing", []):
+                host.warn("%s: %s is not there and is left out" % (part.name, path))
+        encryption = crypt.describe() if crypt is not None else None
+    finally:
+        if crypt is not None:
+            crypt.__exit__()
+    if crypt is None:
+        host.warn("the set %s lies in the clear in %s; give encrypt" % (params.name, directory))
+    manifest = {
+        "version": backups.VERSION, "kind": "backup_set", "name": params.name, "type": params.type,
+        "tag": backups.EMERGENCY if params.type == "emergency" else params.tag or "",
+        "opsplay": backups.OPSPLAY, "host": os.uname().nodename,
+        "started": backups.moment(began), "finished": backups.moment(),
+        "release": os.path.basename(os.path.realpath(params.release)) if params.release else "",
+        "fingerprint": fingerprint, "encryption": encryption,
+        "parts": [{key: value for key, value in part.items() if key != "files"} for part in made],
+        "files": [entry for part in made for entry in part["files"]],
+        "verified": {"level": "read", "at": backups.moment()},
+    }  # fmt: skip
+    return backups.publish(host, hidden, manifest, began)
+
+
+def settle(host: Host, params: Params, directory: str, backup: backups.Backup) -> List[str]:
+    """Let `latest` lead to the new set, and prune; not after a set made in need."""
+    if params.type == "emergency":
+        return []
+    backups.point_latest(host, backup)
+    return retention.prune(host, directory, params)
+
+
+def tell(host: Host, params: Params, values: Dict[str, Any]) -> None:
+    metrics.report(host, params, "opsplay_backup_set", {"name": params.name}, values)

@@ -1,0 +1,202 @@
+"""Send backups to a store elsewhere, fetch them from there, or prove that a recent one is there.
+
+Every file's sha256 is computed at the far end from what lies on its disk. A set's manifest is sent last, so that a set
+which can be seen there is whole; nothing there is overwritten or removed. What is fetched is compared with its manifest
+before the set bears its name here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Callable, Dict, List
+
+from opsplay.agent import backups, files
+from opsplay.agent.host import Host
+from opsplay.agent.shadow import Node
+from opsplay.agent.spec import Choice, Float, Int, Name, Params, Path, Str
+from opsplay.modules.backup import _store_client
+from opsplay.modules.backup._store_client import Store, StoreError
+
+PARAMS = {
+    "host": Str(required=True, help="The store's host"),
+    "port": Int(default=22, min=1, max=65535, help="Its SSH port"),
+    "user": Name(default="backup-store", help="Its account"),
+    "host_key": Str(required=True, help="Its host key (`ssh-ed25519 AAAA…`): another one is refused"),
+    "private_key": Path(help="The file of the key to log in with, on this host"),
+    "key": Str(secret=True, help="The private key itself, in place of private_key: it is never written to a disk"),
+    "dir": Path(required=True, help="The folder of the backups here"),
+    "name": Name(required=True, help="Whose backups: the folder's name below dir"),
+    "state": Choice("pushed", "pulled", "checked", default="pushed", help="Send, fetch, or look how old the newest is"),
+    "which": Choice("newest", "all", default="all", help="pushed: what is sent of what the store lacks"),
+    "select": Str(default="latest_verified", help="pulled: latest_verified, latest, or the stamp of a set"),
+    "before": Str(help="pulled: only what was begun before this time (UTC, 2026-11-28T02:00:00Z)"),
+    "max_age": Float(help="Fail when the newest verified set there is older than so many hours"),
+}
+CHECK = "exact"
+EXCLUSIVE = (("private_key", "key"),)
+
+
+def run(host: Host, params: Params) -> Dict[str, Any]:
+    if not params.key and not params.private_key:
+        host.fail("give private_key (a file on this host) or key (the private key itself)")
+    directory = os.path.join(host.expand(params.dir), params.name)
+    try:
+        with Store(host, params) as store:
+            if params.state == "checked":
+                result = summary(store, params)
+            else:
+                act = push if params.state == "pushed" else pull
+                result = act(host, store, directory, params)
+    except StoreError as problem:
+        host.fail("%s: %s" % (params.name, problem))
+    return host.outcome(**result)
+
+
+# --- pushed ---
+
+
+def push(host: Host, store: Store, directory: str, params: Params) -> Dict[str, Any]:
+    """Send what the store lacks, oldest first. Raises StoreError."""
+    ours, coming = backups.backups_below(directory), pretended(host, directory)
+    if not ours and not coming:
+        host.fail("%s holds no backup that could be sent" % directory)
+    there = {entry["stamp"] for entry in store.sets(params.name)}
+    missing = [backup for backup in ours if backup.stamp not in there]
+    if params.which == "newest":
+        missing = [backup for backup in missing if backup is ours[-1]]
+    sent = 0
+    for stamp in coming:
+        host.note("", "%s\n" % stamp, "%s on %s" % (params.name, params.host))
+        host.changed = True
+    for backup in missing:
+        host.note("", "%s, %d bytes\n" % (backup.stamp, backup.size), "%s on %s" % (params.name, params.host))
+        if host.check:
+            host.changed = True
+        else:
+            sent += send(host, store, backup, params)
+    # A preview has sent nothing that could be recent enough.
+    result = summary(store, Params(params, max_age=None) if host.check else params)
+    result.update(sets=[backup.stamp for backup in missing] + coming, bytes=sent)
+    return result
+
+
+def pretended(host: Host, directory: str) -> List[str]:
+    """In a preview: the sets that an earlier task would have made."""
+    if not host.check:
+        return []
+    return [name for name in host.names(directory) if not os.path.lexists(os.path.join(directory, name))]
+
+
+def send(host: Host, store: Store, backup: Any, params: Params) -> int:
+    """Send one set, its manifest last, and have each file read again over there. Raises StoreError."""
+    problems = backups.damage(host, backup)
+    if problems:
+        raise StoreError("%s is not sent: %s" % (backup.folder, "; ".join(problems)))
+    parts = [(entry["name"], entry["sha256"], entry["size"]) for entry in backup.files]
+    for extra in (backups.PROOF, backups.MANIFEST):
+        path = backup.path(extra)
+        if os.path.exists(path):
+            parts.append((extra, host.digest(path, "sha256"), os.stat(path).st_size))
+    sent, total = 0, sum(size for _, _, size in parts)
+    for name, sha256, size in parts:
+        where = "%s/%s/%s" % (params.name, backup.stamp, name)
+        if store.put(where, backup.path(name), sha256, size, teller(host, where, sent, total)):
+            host.changed = True
+        there = store.hash(where)
+        if (there["sha256"], there["size"]) != (sha256, size):
+            raise StoreError("%s differs over there: its disk holds %s" % (where, there["sha256"]))
+        sent += size
+    return sent
+
+
+def teller(host: Host, where: str, before: int, total: int) -> Callable[[int], None]:
+    """Tells how much of a set has been sent, when so much of a file has."""
+    return lambda sent: host.progress("sending %s" % where, before + sent, total)
+
+
+# --- pulled ---
+
+
+def pull(host: Host, store: Store, directory: str, params: Params) -> Dict[str, Any]:
+    """Fetch one set, unless it is here. Raises StoreError."""
+    chosen = choose(store.sets(params.name), params)
+    target = os.path.join(directory, chosen["stamp"])
+    result = {"folder": target, "stamp": chosen["stamp"], "manifest": chosen["manifest"],
+              "begun_at": _store_client.begun_at(chosen["manifest"])}  # fmt: skip
+    if os.path.exists(os.path.join(target, backups.MANIFEST)):
+        here = backups.load(target)
+        problems = backups.damage(host, here)
+        if not problems and here.data == chosen["manifest"]:
+            return result
+        host.fail("%s is here and is not what the store has: %s" % (target, "; ".join(problems) or "another manifest"))
+    backups.make_folder(host, directory)
+    host.note("", "%s\n" % chosen["stamp"], directory)
+    host.changed = True
+    if host.check:
+        host.pretend(target, Node("directory", 0o700, os.geteuid(), os.getegid()))
+    else:
+        fetch(host, store, directory, chosen, params)
+    return result
+
+
+def choose(sets: List[Dict[str, Any]], params: Params) -> Dict[str, Any]:
+    """The set that is meant. Raises StoreError that says what there is."""
+    found = sets
+    if params.before:
+        found = [entry for entry in found if entry["manifest"].get("started", "9") < params.before]
+    if params.select == "latest_verified":
+        found = [entry for entry in found if is_verified(entry["manifest"])]
+    elif params.select != "latest":
+        found = [entry for entry in found if entry["stamp"] == params.select]
+    if not found:
+        there = ", ".join(entry["stamp"] for entry in sets[-10:]) or "none"
+        wanted = params.select + (" before %s" % params.before if params.before else "")
+        raise StoreError("there is no %s; there are %s" % (wanted, there))
+    return found[-1]
+
+
+def is_verified(manifest: Dict[str, Any]) -> bool:
+    """Whether a set may be chosen by itself: looked at when it was made, and not made in need of a damaged service."""
+    return bool((manifest.get("verified") or {}).get("level")) and manifest.get("tag") != backups.EMERGENCY
+
+
+def fetch(host: Host, store: Store, directory: str, chosen: Dict[str, Any], params: Params) -> None:
+    """Fetch a set into a hidden folder, compare it with its manifest, and give it its name. Raises StoreError."""
+    work = host.temporary.folder(directory)
+    names = [entry["name"] for entry in chosen["manifest"]["files"]]
+    for name in names + [backups.MANIFEST]:
+        path = os.path.join(work, name)
+        if os.path.dirname(os.path.normpath(path)) != work and not os.path.normpath(path).startswith(work + "/"):
+            raise StoreError("%r is no file of a set" % name)
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        host.progress("fetching %s" % name)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            for piece in store.get("%s/%s/%s" % (params.name, chosen["stamp"], name)):
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+    here = backups.load(work)
+    problems = backups.damage(host, here)
+    if problems or here.data != chosen["manifest"]:
+        raise StoreError("what came is refused: %s" % ("; ".join(problems) or "its manifest has changed meanwhile"))
+    with host.critical(backups.PUBLISHING):
+        os.rename(work, os.path.join(directory, chosen["stamp"]))
+        host.temporary.paths.discard(work)
+    files.sync_directory(directory)
+
+
+# --- looked at ---
+
+
+def summary(store: Store, params: Params) -> Dict[str, Any]:
+    """What the store holds, and how old the newest verified set is. Fails with max_age. Raises StoreError."""
+    sets = store.sets(params.name)
+    verified = [entry for entry in sets if is_verified(entry["manifest"])]
+    begun = _store_client.begun_at(verified[-1]["manifest"]) if verified else None
+    age = None if begun is None else time.time() - begun
+    found = {"there": len(sets), "newest": verified[-1]["stamp"] if verified else "", "newest_age": age}
+    if params.max_age is not None and (age is None or age > params.max_age * 3600):
+        said = "there is none" if age is None else "it is %.1f hours old" % (age / 3600)
+        raise StoreError("the newest verified set must not be older than %g hours: %s" % (params.max_age, said))
+    return found

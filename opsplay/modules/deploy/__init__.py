@@ -1,0 +1,1 @@
+"""Deployment: which release of a service is in use."""

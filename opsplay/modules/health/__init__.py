@@ -1,0 +1,1 @@
+"""Health: what a service answers, how fast, and suites of checks with thresholds."""

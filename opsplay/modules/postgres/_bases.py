@@ -1,0 +1,78 @@
+"""Base backups in their folders: which there are, and which one leads to a moment."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+from opsplay.agent import backups
+from opsplay.agent.host import Host
+
+KIND = "pg_basebackup"
+
+
+def bases_below(folder: str) -> List[backups.Backup]:
+    """Whole base backups, oldest first."""
+    return [backup for backup in backups.backups_below(folder) if backup.data["kind"] == KIND]
+
+
+def moment(host: Host, text: str) -> float:
+    """A target time as seconds since 1970. Fails when it has no zone: a time without one is another time elsewhere."""
+    import re
+    from datetime import datetime, timedelta
+
+    shape = r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,6})?\s?(Z|UTC|[+-]\d\d(?::?\d\d)?)?"
+    found = re.fullmatch(shape, text.strip())
+    if not found:
+        host.fail("target_time: %r is no time; write it as 2026-11-28 12:00:00+00" % text)
+    day, clock, fraction, zone = found.groups()
+    if not zone:
+        host.fail("target_time: %r has no time zone; write e.g. %s+00 for UTC" % (text, text.strip()))
+    try:
+        when = datetime.strptime("%s %s" % (day, clock), "%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        host.fail("target_time: %r is no time" % text)
+    digits = zone.replace(":", "")[1:] if zone[0] in "+-" else "0"
+    minutes = int(digits[:2]) * 60 + int(digits[2:] or 0)
+    when -= timedelta(minutes=-minutes if zone[0] == "-" else minutes)
+    return (when - datetime(1970, 1, 1)).total_seconds() + float(fraction or 0)
+
+
+def chosen(host: Host, folder: str, named: str, target: float, text: str, system: str) -> backups.Backup:
+    """The newest base that was finished before the target. Fails when there is none, or the named one is younger."""
+    if named:
+        try:
+            found = [backups.load(host.expand(named))]
+        except backups.Unreadable as problem:
+            host.fail("%s; nothing was stopped" % problem)
+    else:
+        found = bases_below(folder)
+    own = [base for base in found if system in ("", str(base.data["server"]["system_identifier"]))]
+    older = [base for base in own if base.finished <= target]
+    if not older:
+        _refuse(host, own, text)
+    return older[-1]
+
+
+def _refuse(host: Host, own: List[backups.Backup], text: str) -> None:
+    there = ", ".join("%s (ended %s)" % (base.stamp, base.data["finished"]) for base in own) or "none of this server"
+    words = "no base backup ended before %s: there is %s; a younger one would bring back what is to be undone"
+    host.fail((words + "; nothing was stopped") % (text, there))
+
+
+def text_of(target: float) -> str:
+    """Seconds since 1970 as PostgreSQL reads them."""
+    from datetime import datetime, timedelta
+
+    when = datetime(1970, 1, 1) + timedelta(seconds=target)
+    return when.strftime("%Y-%m-%d %H:%M:%S.%f").rstrip("0").rstrip(".") + "+00"
+
+
+def described(document: Dict[str, Any]) -> Dict[str, Any]:
+    """What PostgreSQL's own backup_manifest says: the range of the log, the bytes of all files."""
+    ranges = document["WAL-Ranges"][0]
+    return {
+        "timeline": ranges["Timeline"],
+        "start_lsn": ranges["Start-LSN"],
+        "end_lsn": ranges["End-LSN"],
+        "size": sum(int(entry["Size"]) for entry in document["Files"]),
+    }
