@@ -24,5 +24,7 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture
-def driver(lab: Lab, tmp_path: Path) -> Driver:
-    return Driver(tmp_path, lab)
+def driver(lab: Lab, tmp_path: Path) -> Iterator[Driver]:
+    running = Driver(tmp_path, lab)
+    yield running
+    running.stop()

@@ -52,6 +52,7 @@ class Driver:
         self.lab = lab
         self.inventory = directory / "hosts.yml"
         lab.write_inventory(self.inventory)
+        self._started: list[subprocess.Popen[str]] = []
 
     def environment(self) -> dict[str, str]:
         home = self.directory / "home"
@@ -67,9 +68,18 @@ class Driver:
     def start(self, playbook: str | Path, *arguments: str) -> subprocess.Popen[str]:
         """Start a run and return the process."""
         argv = self.command("run", "-i", str(self.inventory), str(self.write(playbook)), *arguments)
-        return subprocess.Popen(
+        process = subprocess.Popen(
             argv, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.directory
         )
+        self._started.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End what a failed test has left running, so that the next one finds the hosts at rest."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def write(self, playbook: str | Path) -> Path:
         """A playbook's file; its text may be given instead."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from opsplay.lab import LabHost
+from opsplay.session.strip import strip
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "/opt/opsplay-modules"
@@ -83,21 +84,34 @@ class Call:
 
 
 def ship(host: LabHost) -> None:
-    """Copy the agent and the modules of this checkout into a host."""
+    """Copy the agent and the modules of this checkout into a host, stripped as they travel."""
     target = host.root / FOLDER.lstrip("/")
     for area in ("agent", "modules"):
-        python = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "opsplay" / area, target / "opsplay" / area, ignore=python, dirs_exist_ok=True)
+        shutil.copytree(
+            ROOT / "opsplay" / area, target / "opsplay" / area, copy_function=copy_stripped,
+            ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True,
+        )  # fmt: skip
     (target / "opsplay/__init__.py").write_text("")
+
+
+def copy_stripped(source: str, target: str) -> None:
+    Path(target).write_text(strip(Path(source).read_text()))
 
 
 def run_calls(host: LabHost, calls: Sequence[Call], timeout: float = 240) -> list[dict[str, Any]]:
     """Run calls one after the other in one process of the host; their results."""
-    driver = _DRIVER % {"folder": FOLDER}
-    stdin = json.dumps([vars(call) for call in calls])
-    done = host.run(["python3", "-I", "-S", "-c", driver], stdin=stdin, timeout=timeout)
+    done = host.run(command(), stdin=request(calls), timeout=timeout)
     results: list[dict[str, Any]] = json.loads(done.stdout)
     return results
+
+
+def command() -> list[str]:
+    """What runs calls in a host, for tests that watch it from beside; it reads a `request`."""
+    return ["python3", "-I", "-S", "-c", _DRIVER % {"folder": FOLDER}]
+
+
+def request(calls: Sequence[Call]) -> str:
+    return json.dumps([vars(call) for call in calls])
 
 
 def run_module(host: LabHost, module: str, params: Mapping[str, Any], check: bool = False) -> dict[str, Any]:

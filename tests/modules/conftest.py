@@ -2,30 +2,87 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.remote_module import ship
+from tests.modules import redis_host
 
 # Not a test module by its name; its assertions are to be explained all the same.
 pytest.register_assert_rewrite("tests.modules.cases")
 
 RELEASES = ("bullseye", "bookworm", "trixie")
+# PostgreSQL and Redis in depth: on one release here, on every one by bin/soak. test_versions.py is a look at the others.
+DATABASES = RELEASES if os.environ.get("OPSPLAY_SOAK") else ("bookworm",)
 
 
 @pytest.fixture(scope="session")
-def fleet() -> Iterator[Mapping[str, LabHost]]:
-    """One host of each release, by the release's name."""
+def modules_lab() -> Iterator[Lab]:
+    """The lab of the modules' tests, which hosts are added to when a test asks for them."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
     with Lab(f"mods-{os.getpid()}") as lab:
-        hosts = lab.up({f"mods-{release}": HostSpec(release=release) for release in RELEASES})
-        for host in hosts.values():
-            ship(host)
-        yield {host.release: host for host in hosts.values()}
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def fleet(modules_lab: Lab) -> Mapping[str, LabHost]:
+    """One host of each release, by the release's name."""
+    hosts = modules_lab.up({f"mods-{release}": HostSpec(release=release) for release in RELEASES})
+    return {release: shipped(hosts[f"mods-{release}"]) for release in RELEASES}
+
+
+@pytest.fixture(scope="session")
+def full(modules_lab: Lab) -> Callable[[str], LabHost]:
+    """The host of a release with web server, databases, certbot and the rest: booted when it is first asked for."""
+
+    @functools.cache
+    def boot(release: str) -> LabHost:
+        name = f"full-{release}"
+        return shipped(modules_lab.up({name: HostSpec(release=release, image="full")})[name])
+
+    return boot
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def pg(full: Callable[[str], LabHost], request: pytest.FixtureRequest) -> LabHost:
+    """A host of each release with its PostgreSQL, running: 13, 15 and 17."""
+    host: LabHost = full(request.param)
+    return with_postgresql(host)
+
+
+@pytest.fixture(scope="session")
+def pg15(full: Callable[[str], LabHost]) -> LabHost:
+    """A host with PostgreSQL 15, for what does not depend on the version."""
+    return with_postgresql(full("bookworm"))
+
+
+def with_postgresql(host: LabHost) -> LabHost:
+    host.run(
+        "for c in $(pg_lsclusters -h | awk '{print $1\"-\"$2}'); do systemctl start postgresql@$c; done", timeout=60
+    )
+    return host
+
+
+@pytest.fixture(params=DATABASES)
+def redis(full: Callable[[str], LabHost], request: pytest.FixtureRequest) -> Iterator[LabHost]:
+    """A host of each release with its Redis, empty; its files and settings are as they were afterwards."""
+    yield from redis_host.fresh(full(request.param))
+
+
+@pytest.fixture
+def redis7(full: Callable[[str], LabHost]) -> Iterator[LabHost]:
+    """The one for what does not depend on the version."""
+    yield from redis_host.fresh(full("bookworm"))
+
+
+def shipped(host: LabHost) -> LabHost:
+    ship(host)
+    return host
 
 
 @pytest.fixture(params=RELEASES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from opsplay.lab import LabHost
@@ -84,6 +86,24 @@ USERS = [
          "getent shadow alice | cut -d: -f8", ""),
     Case("ages of the password", {"name": "alice", "password_expire_max": -1, "password_expire_warn": 3}, ALICE,
          "getent shadow alice | cut -d: -f5,6", ":3"),
+    Case("all ages of the password", {"name": "alice", "password_expire_max": 60, "password_expire_min": 2,
+                                      "password_expire_warn": 5, "password_expire_account_disable": 14}, ALICE,
+         "getent shadow alice | cut -d: -f4-7", "2:60:5:14"),
+    Case("ages that it has", {"name": "alice", "password_expire_max": 60, "password_expire_account_disable": 14},
+         ALICE + "chage -M 60 -I 14 alice", changed=False),
+    Case("is disabled no more", {"name": "alice", "password_expire_account_disable": -1}, ALICE + "chage -I 14 alice",
+         "getent shadow alice | cut -d: -f7", ""),
+    Case("expires on the day that it does", {"name": "alice", "expires": 1422403387.5}, ALICE + "chage -E 2015-01-28 alice",
+         changed=False),
+    Case("expires at once", {"name": "alice", "expires": 0}, ALICE, "getent shadow alice | cut -d: -f8", "0"),
+    Case("is locked already", {"name": "alice", "password_lock": True}, ALICE + f"echo 'alice:!{HASH}' | chpasswd -e",
+         changed=False),
+    Case("is open already", {"name": "alice", "password_lock": False}, ALICE + f"echo 'alice:{HASH}' | chpasswd -e",
+         changed=False),
+    Case("nothing is under the lock", {"name": "alice", "password_lock": False}, ALICE, "getent shadow alice",
+         fails="alice has no password that could be unlocked"),
+    Case("a hash under the lock", {"name": "alice", "password_lock": False, "password": OTHER},
+         ALICE, "getent shadow alice | cut -d: -f2", OTHER),
     Case("an unhashed password is doubted", {"name": "alice", "password": "secret"}, ALICE,
          warns="not look like a hash"),
     Case("a key pair is made", {"name": "alice", "generate_ssh_key": True, "ssh_key_type": "ed25519",
@@ -171,6 +191,28 @@ def test_a_password_is_on_no_command_line(bookworm: LabHost) -> None:
     assert [result["changed"] for result in results] == [True, True]
     assert "chpasswd -e" in said and "$6$" not in said
     assert HASH not in str(results) and OTHER not in str(results)
+
+
+@pytest.mark.lab
+def test_a_lock_leaves_keys_and_an_expiry_leaves_nothing(debian: LabHost) -> None:
+    """What a login over SSH with a key then meets."""
+    seen = []
+    debian.run("cp -p /etc/shadow /root/shadow")
+    for params in ({"password_lock": True}, {"expires": 86400}, {"expires": -1}):
+        result = run_calls(debian, [Call("accounts.user", {"name": "plain", **params})])[0]
+        assert not result.get("failed"), result
+        seen.append(key_lets_in(debian, "plain"))
+    debian.run("mv /root/shadow /etc/shadow")
+    assert seen == [True, False, True]
+
+
+def key_lets_in(host: LabHost, account: str) -> bool:
+    """Whether the lab's key opens this account."""
+    key = next(folder for folder in host.root.parents if (folder / "key").exists()) / "key"
+    argv = ["ssh", "-i", str(key), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    argv += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", f"{account}@{host.address}", "id -un"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout == account + "\n"
 
 
 @pytest.mark.parametrize(

@@ -157,3 +157,10 @@ def test_an_existing_file_keeps_its_group_in_a_set_group_id_folder(tmp_path: Pat
     assert (folder / "f").stat().st_gid == 0
     run("files.copy", content("new", dest=str(folder / "g")))
     assert (folder / "g").stat().st_gid == 65534
+
+
+def test_a_failed_check_tells_what_it_said_and_of_which_content(tmp_path: Path) -> None:
+    given = content("new", dest=str(tmp_path / "f"), validate="sh -c 'echo bad >&2; exit 3' %s")
+    failed = run("files.copy", given)
+    assert (failed["exit_status"], failed["stderr"]) == (3, "bad\n")
+    assert failed["checksum"] == "c2a6b03f190dfb2b4aa91f8af8d477a9bc3401dc"

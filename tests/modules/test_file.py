@@ -121,3 +121,9 @@ def test_a_directory_in_a_set_group_id_folder_keeps_its_bits(tmp_path: Path) -> 
     (tmp_path / "d").chmod(0o2755)
     result = run("files.file", {"path": str(tmp_path / "d"), "state": "directory", "mode": "u=rwx,go=rx"})
     assert result["changed"] is False
+
+
+def test_a_failure_tells_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    failed = run("files.file", {"path": str(tmp_path / "f"), "src": "/etc/hosts", "state": "link"})
+    assert failed["failed"] and (failed["path"], failed["state"], failed["size"]) == (str(tmp_path / "f"), "file", 1)

@@ -68,4 +68,4 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_starts(python: str, shipped: Path, tmp_path: Path) -> None:
     command = [python, "-I", "-S", "-c", PROGRAM, str(shipped), str(tmp_path / "f")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (done.stdout, done.stderr) == ("done\n", "")
+    assert (done.stdout, done.stderr) == ("done\n", ""), done.stderr

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from opsplay.agent.host import Host
+from opsplay.agent.host import Host, ModuleFailed
 from tests.modules.harness import StubAgent, picture, run
 
 
@@ -44,6 +44,22 @@ def test_links_that_would_be_made_are_followed(host: Host, tmp_path: Path) -> No
     assert not preview(host, "files.lineinfile", path=str(tmp_path / "l/f"), line="there")["changed"]
     preview(host, "files.copy", dest=str(tmp_path / "l/g"), content="new\n")
     assert preview(host, "files.stat", path=str(tmp_path / "real/g"))["stat"]["exists"]
+
+
+def test_what_a_program_would_write_anew_is_not_known(host: Host, tmp_path: Path) -> None:
+    """Whatever lies there now: it is neither read nor compared, until a task writes something that is known."""
+    path = tmp_path / "f"
+    path.write_text("old\n")
+    host.begin(1, {"check": True})
+    host.pretend_unknown(str(path), 0o640)
+    with pytest.raises(ModuleFailed, match="cannot be known before an earlier task has run"):
+        host.read(str(path))
+    assert not host.knows(str(path))
+    assert "checksum" not in preview(host, "files.stat", path=str(path))["stat"]
+    assert preview(host, "files.copy", dest=str(path), content="old\n")["changed"]
+    assert not preview(host, "files.copy", dest=str(path), content="old\n")["changed"]
+    assert preview(host, "files.stat", path=str(path))["stat"]["mode"] == "0640"
+    assert path.read_text() == "old\n"
 
 
 def test_what_would_be_removed_is_gone(host: Host, tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ FOLDERS = ("/etc", "/srv", "/usr/local", "/home", "/opt", "/root", "/var/lib/hea
 IGNORED = (
     "/etc/hostname", "/etc/hosts", "/etc/machine-id", "/etc/ssh/ssh_host_", "/etc/ld.so.cache", "/etc/systemd/network/",
     "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-", "/etc/.pwd.lock",
-    "/root/.ansible", "/root/.ssh", "/home/admin/.ssh", "/home/ops/.ssh", "/home/plain/.ssh", "/etc/shadow",
-    "/var/lib/heartbeat/last", "/root/.cache",
+    "/root/.ansible", "/root/.opsplay", "/home/plain/.ansible", "/home/plain/.opsplay", "/home/admin/.ansible",
+    "/root/.ssh", "/home/admin/.ssh", "/home/ops/.ssh", "/home/plain/.ssh", "/etc/shadow",
+    "/var/lib/heartbeat/last", "/root/.cache", "/home/admin/.sudo_as_admin_successful",
 )  # fmt: skip
 
 # Units that come and go with a login.
-PASSING = ("session-", "user@", "user-runtime-dir@", "systemd-tmpfiles-clean")
+PASSING = ("session-", "user@", "user-runtime-dir@", "systemd-tmpfiles-clean", "systemd-hostnamed",
+           "systemd-networkd-wait-online")  # fmt: skip
 
 FILES = r"""
 find %s -xdev \( -type f -o -type l -o -type d \) -printf '%%p\t%%y\t%%u\t%%g\t%%m\t%%l\n' 2>/dev/null | sort

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from opsplay.agent.spec import validate
+from opsplay.errors import ConnectionLost
 from opsplay.lab.loopback import LoopbackSSHD
 from opsplay.modules.commands import command
 from opsplay.modules.system import ping
+from opsplay.session import bootstrap
 from opsplay.session.blobs import BlobStore
 from opsplay.session.session import Call, Session
 from opsplay.transport.base import Target
@@ -47,6 +49,31 @@ def test_lanes_work_side_by_side(session: Session) -> None:
     for lane in (1, 2, 3):
         assert session.receive(lane).results[0][1]["rc"] == 0
     assert time.monotonic() - began < 2.5, "three lanes sleep at the same time"
+
+
+def test_a_sign_of_life_before_the_first_call_comes_behind_the_code_of_the_agent(session: Session) -> None:
+    session.beat()
+    session.call(run("true"))
+    assert session.receive().results[0][1]["rc"] == 0
+
+
+def test_an_agent_that_is_never_sent_its_code_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "CODE_WITHIN", 1)
+    connection = LocalConnection(Target("here", "here"))
+    waiting = Session.start("here", connection, blobs=BlobStore())
+    time.sleep(1.5)
+    with pytest.raises(ConnectionLost):
+        waiting.call(run("true"))
+        waiting.receive()
+    waiting.close()
+
+
+def test_an_agent_that_has_its_code_outlives_that_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "CODE_WITHIN", 1)
+    running = Session.start("here", LocalConnection(Target("here", "here")), blobs=BlobStore())
+    running.call(run("sleep 1.5"))
+    assert running.receive().results[0][1]["rc"] == 0
+    running.close()
 
 
 def test_calls_behind_a_failed_one_are_dropped_until_the_next_window(session: Session) -> None:

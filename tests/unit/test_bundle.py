@@ -19,7 +19,12 @@ from opsplay.session.strip import strip
 SHIPPED = bundle.shipped_files()
 OLDEST = (3, 6)
 # Newer than the oldest Python, and only used where `hasattr` has found them.
-ASKED_FOR = ("os.posix_spawn", "os.POSIX_SPAWN_DUP2")
+ASKED_FOR = (
+    "os.posix_spawn",
+    "os.POSIX_SPAWN_DUP2",
+    "ssl.SSLContext.minimum_version",
+    "ssl.SSLContext.maximum_version",
+)
 
 
 class Model(ast.NodeTransformer):
@@ -59,6 +64,15 @@ def assert_same_program(source: str) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_files_keep_their_program_and_their_lines(name: str) -> None:
     assert_same_program(SHIPPED[name].read_text())
+
+
+def test_shipped_files_name_nothing_that_was_stripped(tmp_path: Path) -> None:
+    """An alias of a type, made when the module is loaded, would be a NameError on the host."""
+    for name, path in SHIPPED.items():
+        (tmp_path / f"{name}.py").write_text(strip(path.read_text()))
+    argv = ["ruff", "check", "--isolated", "--select", "F821", "--output-format", "concise", str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -153,7 +167,7 @@ def test_every_module_travels_with_what_it_imports(magic: str, tmp_path: Path, m
         travelling = agent | bundle.missing(name, magic, agent)
         assert name in travelling
         for part in travelling:
-            assert set(bundle.shipped(magic).imports[part]) <= travelling, part
+            assert set(bundle.shipped(magic).part(part).imports) <= travelling, part
 
 
 def test_what_a_host_has_already_does_not_travel_again() -> None:
@@ -171,3 +185,62 @@ def test_the_boot_payload_is_code_or_source(magic: str, kind: str) -> None:
     assert rest["settings"] == {"beat": 15}
     assert bundle.BOOT not in rest["sources"]
     assert {type(value).__name__ for value in rest["sources"].values()} == {kind}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("def run(host):\n    host.call('services.systemd', name='x')", {"modules.services.systemd"}),
+        ("class A:\n    def b(self):\n        self.host.call('files.copy')", {"modules.files.copy"}),
+        ("def run(host):\n    with host.lock('x'):\n        pass", {"agent.locks"}),
+        ("class A:\n    def b(self):\n        return self.host.lock('x')", {"agent.locks"}),
+        ("def run(host):\n    subprocess.call('files.copy')\n    host.call('no.such')", set()),
+    ],
+)
+def test_what_a_module_calls_by_name_travels_with_it(source: str, expected: set[str]) -> None:
+    assert bundle._imports(source, SHIPPED) == {f"opsplay.{name}" for name in expected}
+
+
+# --- the cache ---
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "opsplay" / "shipped"
+
+
+@pytest.mark.parametrize("magic", [bundle.MAGIC, ""])
+def test_only_what_is_asked_for_is_made_ready_and_kept(magic: str, cache: Path) -> None:
+    fresh = bundle.Shipped(magic)
+    assert list(cache.iterdir()) == []
+    wanted = fresh.closure("opsplay.modules.system.ping")
+    assert {entry.name.rpartition("-")[0] for entry in cache.iterdir()} == wanted
+    assert bundle.Shipped(magic).code(wanted) == fresh.code(wanted)
+
+
+def test_a_damaged_entry_is_made_again(cache: Path) -> None:
+    name = "opsplay.modules.system.ping"
+    expected = bundle.Shipped("").part(name)
+    (entry,) = cache.glob(f"{name}-*")
+    whole = entry.read_bytes()
+    for damaged in (b"", whole[:-9], b"\0" * 64):
+        entry.write_bytes(damaged)
+        assert bundle.Shipped("").part(name) == expected
+        assert entry.read_bytes() == whole
+
+
+def test_old_states_of_a_file_do_not_pile_up(cache: Path) -> None:
+    name = "opsplay.modules.system.ping"
+    bundle.Shipped("").part(name)
+    for number in range(9):
+        bundle.Cache.store(cache / f"{name}-{number:032x}", b"")
+    assert len(list(cache.glob(f"{name}-*"))) == bundle.STATES
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_a_folder_that_others_can_write_to_is_not_used(mode: int, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    cache.chmod(mode)
+    assert bundle.Shipped("").part("opsplay.modules.system.ping").code
+    assert list(cache.iterdir()) == []

@@ -23,15 +23,23 @@ LENGTH = 6
 
 
 class Fleet:
-    """Hosts that go through their own parts of one document, in whatever turns chance gives them."""
+    """Hosts that go through their own parts of one document, in whatever turns chance gives them.
 
-    def __init__(self, routes: dict[str, list[Order]], fences: set[Order], chance: random.Random) -> None:
+    The fences within `joins` (places of includes) are only learned when the first host is let through there.
+    """
+
+    def __init__(
+        self, routes: dict[str, list[Order]], fences: set[Order], chance: random.Random, joins: set[Order] = frozenset()
+    ) -> None:
         self.left = {host: list(route) for host, route in routes.items()}
         self.fences = fences
         self.chance = chance
         self.ready = list(routes)
         self.running: dict[str, Order] = {}
-        self.gate = Gate(fences, routes, (-1,), self.ready.append)
+        self.joins = joins
+        known = {fence for fence in fences if not any(is_within(fence, join) for join in joins)} | joins
+        self.fences = fences | joins
+        self.gate = Gate(known, routes, (-1,), self.ready.append)
 
     def run(self) -> None:
         for host in list(self.left):
@@ -55,6 +63,8 @@ class Fleet:
             return
         for other in self.left:
             self.check(order, self.at(other))
+        if order in self.joins:
+            self.gate.add({fence for fence in self.fences if is_within(fence, order)})
         self.running[host] = order
 
     def check(self, order: Order, other: Order | None) -> None:
@@ -70,6 +80,10 @@ class Fleet:
         self.ready.append(host)
 
 
+def is_within(order: Order, join: Order) -> bool:
+    return len(order) > len(join) and order[: len(join)] == join
+
+
 ORDERS = st.lists(st.tuples(st.integers(0, LENGTH)) | st.tuples(st.integers(0, LENGTH), st.integers(0, 2)), max_size=8)
 
 
@@ -79,6 +93,27 @@ def test_the_gate_keeps_the_order_and_nobody_waits_for_ever(
 ) -> None:
     hosts = {f"h{number}": sorted(set(route)) for number, route in enumerate(routes)}
     Fleet(hosts, {(fence,) for fence in fences}, chance).run()
+
+
+INNER = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2))
+
+
+@given(
+    st.lists(st.lists(INNER, max_size=8), min_size=1, max_size=5),
+    st.sets(INNER, max_size=6),
+    st.sets(st.integers(0, 3), min_size=1),
+    st.randoms(use_true_random=False),
+)
+def test_fences_that_are_learned_at_an_include_hold_from_then_on(
+    routes: list[list[Order]], fences: set[Order], includes: set[int], chance: random.Random
+) -> None:
+    """Every host that goes into an include passes its join first; those that do not, meet the others behind it."""
+    joins: set[Order] = {(number,) for number in includes}
+    hosts = {}
+    for number, route in enumerate(routes):
+        inside = {order[:1] for order in route} & joins
+        hosts[f"h{number}"] = sorted({*route, *inside})
+    Fleet(hosts, fences, chance, joins).run()
 
 
 def test_a_host_that_leaves_frees_the_others() -> None:
@@ -227,7 +262,11 @@ def named(*entries: str, tags: str = "") -> tuple[Task, ...]:
 def test_the_program_of_a_play() -> None:
     stages = (named("a"), (), named("b", "c"))
     assert names(build(play(*stages), RunOptions(gather_facts=False))) == [
-        "a", "flush handlers", "b", "c", "flush handlers"
+        "a", "flush handlers", "flush handlers", "b", "c", "flush handlers"
+    ]  # fmt: skip
+    # Before the first task nothing can have been notified.
+    assert names(build(play((), named("a"), ()), RunOptions(gather_facts=False))) == [
+        "a", "flush handlers", "flush handlers"
     ]  # fmt: skip
     assert names(build(play(*stages), RunOptions()))[0] == "Gathering Facts"
     assert names(build(play(*stages, gather_facts=False), RunOptions()))[0] == "a"

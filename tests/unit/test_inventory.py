@@ -14,6 +14,7 @@ from opsplay.documents.values import plain
 from opsplay.errors import InventoryError, Problems
 from opsplay.inventory.ini import split_port
 from opsplay.inventory.model import Inventory
+from opsplay.inventory.patterns import select
 from opsplay.inventory.ranges import expand
 from opsplay.inventory.sources import load
 from opsplay.inventory.variables import InventoryVariables
@@ -236,3 +237,38 @@ def test_lists_files_and_folders_together(tmp_path: Path, monkeypatch: pytest.Mo
     assert variables(inventory) == {
         "a": {"x": 2, "y": 1, "gv": 1}, "c": {"gv": 1}, "l1": {}, "l2": {"ansible_port": 2222},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("h.yml", "plugin: aws_ec2\n", "h.yml:1:1: there is no inventory plugin 'aws_ec2'; use constructed or generator,"),
+        ("h.yml", "plugin: constructed\nkeyed_group: []\n", "h.yml:1:1: unknown key 'keyed_group'; use one of plugin,"),
+        ("h.yml", "plugin: constructed\nkeyed_groups: [{prefix: x}]\n", "h.yml:1:1: an entry of keyed_groups has a key"),
+        ("h.yml", "plugin: constructed\nkeyed_groups: [{key: '1'}]\n", "h.yml:2:16: a key gives a text, a list or a"),
+        ("h.yml", "plugin: constructed\nstrict: true\ncompose: {x: nosuch}\n", "h.yml:3:14: 'nosuch' is undefined"),
+        ("h.yml", "plugin: constructed\nstrict: true\nkeyed_groups: [{key: \"''\"}]\n", "h.yml:3:16: no key"),
+        ("h.yml", "plugin: constructed\nkeyed_groups: [{key: x, default_value: y, trailing_separator: false}]\n",
+         "h.yml:2:16: default_value and trailing_separator cannot both be given"),
+        ("h.yml", "plugin: generator\n", "h.yml:1:1: generator needs hosts with a name, and layers"),
+        ("h.yml", "plugin: generator\nhosts: {name: a, parents: [b]}\nlayers: {l: [1]}\n", "h.yml:2:28: a parent has a name"),
+        ("h.toml", "[web\n", "h.toml: not TOML: "),
+        ("h", "---\nweb: {hosts: [\n", "h:3:1: not YAML: "),
+        ("h", "#!/bin/sh\necho '{\"g\": {\"hosts\": {\"a\": 1}}}'\n", "h: hosts of group 'g' must be a list"),
+        ("h", "#!/bin/sh\necho '{\"g\": 5}'\n", "h: group 'g' must be an object"),
+    ],
+)  # fmt: skip
+def test_a_wrong_source_is_named(name: str, text: str, message: str, tmp_path: Path) -> None:
+    write(tmp_path, {"base": "a\n", name: text})
+    with pytest.raises(Problems) as refused:
+        load([str(tmp_path / "base"), str(tmp_path / name)])
+    assert str(refused.value).replace(f"{tmp_path}/", "").startswith(message)
+
+
+def test_this_machine_is_in_no_group_unless_somebody_names_it(tmp_path: Path) -> None:
+    inventory = read(tmp_path, {"hosts": "[g]\na\n"})
+    assert select("localhost", inventory) == ["localhost"]
+    inventory.settle()
+    assert select("all", inventory) == select("*", inventory) == ["a"]
+    inventory.add_host("localhost", "g")
+    assert select("all", inventory) == ["a", "localhost"]

@@ -65,7 +65,7 @@ def test_what_is_revoked_or_broken(tmp_path: Path) -> None:
     )
     known = KnownHosts.load(path)
     assert known.revoked == {base64.b64decode(KEYS[0])}
-    assert known.has_authorities
+    assert known.has_authority("web.x") and not known.has_authority("web.y")
     assert known.lookup("web1") == [("ssh-ed25519", base64.b64decode(KEYS[3]))]
     assert KnownHosts.load(tmp_path / "none").lookup("web1") == []
 

@@ -21,7 +21,7 @@ def parse(folder: Path, text: str, files: Mapping[str, str] | None = None, extra
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
     templar = Templar(lambda name: (extra or {}).get(name, missing))
-    return Parser(catalog, templar.render).playbook(str(folder / "p.yml")).plays
+    return Parser(catalog, lambda value, known: templar.render(value)).playbook(str(folder / "p.yml")).plays
 
 
 def errors(folder: Path, text: str, files: Mapping[str, str] | None = None) -> list[str]:
@@ -112,7 +112,7 @@ def test_a_wrong_task(task: str, message: str, tmp_path: Path) -> None:
           "not 'x'", "p.yml:4:19: force_handlers: expected a boolean, not 'perhaps'"]),
         ("- hosts: '{{ x'\n", ["p.yml:1:10: bad template: unexpected end of template, expected 'end of print statement'."]),
         ("- import_playbook: none.yml\n", ["p.yml:1:20: there is no file none.yml"]),
-        ("- import_playbook: p.yml\n", ["p.yml: playbooks import each other in a circle"]),
+        ("- import_playbook: p.yml\n", ["p.yml:1:20: playbooks import each other in a circle"]),
         ("- hosts: all\n  tasks:\n  - name: a: b\n", ["p.yml:3:12: not YAML: mapping values are not allowed "]),
     ],
 )  # fmt: skip
@@ -157,7 +157,7 @@ def test_every_mistake_of_every_file_is_told_at_once(tmp_path: Path) -> None:
 
 def test_task_files_that_import_each_other_end(tmp_path: Path) -> None:
     found = errors(tmp_path, in_play("- import_tasks: t.yml"), {"t.yml": "- import_tasks: t.yml\n"})
-    assert found == ["t.yml:1:3: task files import each other in a circle: t.yml"]
+    assert found == ["t.yml:1:17: task files import each other in a circle: t.yml"]
 
 
 # --- what is understood ---

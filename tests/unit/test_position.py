@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from opsplay.errors import Location
-from opsplay.model import Block, Task
+from opsplay.model import Block, Include, Included, Task
 from opsplay.run import position as places
 from opsplay.run.fences import orders_of_fences
-from opsplay.run.position import Position
+from opsplay.run.position import INCLUDED, Inclusion, Position
 
 HERE = Location("play.yml", 1)
 FLUSH = "flush_handlers"
+INCLUDE = "include_tasks"
 
 Entry = Task | Block
 # A task is named after what it does: ok, or fails; a flush runs the handlers that were notified so far.
@@ -27,6 +29,12 @@ def task(kind: str, number: int = 0) -> Task:
     return Task("command", HERE, f"{kind}{number}")
 
 
+def include(entries: tuple[Entry, ...], number: int, known: bool) -> Task:
+    """An include whose tasks are known before the run, or when its host is there."""
+    included = Included(f"file{number}.yml", entries)
+    return Task(INCLUDE, HERE, f"include{number}", include=Include(lambda params: included, included if known else None))
+
+
 @st.composite
 def programs(draw: st.DrawFn) -> tuple[Entry, ...]:
     """A tree of blocks whose tasks all have names of their own."""
@@ -36,6 +44,8 @@ def programs(draw: st.DrawFn) -> tuple[Entry, ...]:
         found: list[Entry] = []
         for _ in range(draw(st.integers(least, 3))):
             if depth and draw(st.booleans()):
+                found.append(include(entries(depth - 1, 0), next(count), draw(st.booleans())))
+            elif depth and draw(st.booleans()):
                 found.append(Block(HERE, entries(depth - 1, 0), entries(depth - 1, 0), entries(depth - 1, 0)))
             else:
                 found.append(task(draw(TASKS), next(count)))
@@ -63,6 +73,8 @@ class Model:
         self.done: list[str] = []
         self.steps = 0
         self.rescues = 0
+        self.rescuers = 0
+        """how many blocks around would take up a failure"""
 
     def run(self, program: Sequence[Entry]) -> bool:
         """Whether it ended well."""
@@ -78,24 +90,33 @@ class Model:
                 self.block(entry)
             elif entry.free_form == FLUSH:
                 self.flush()
+            elif entry.include is not None:
+                self.entries(entry.include.load({}).entries)
             else:
                 self.one(entry)
 
     def one(self, entry: Task) -> None:
         self.done.append(entry.name)
         if entry.name.startswith("fails"):
-            raise Failed
+            self.fail()
         self.waiting |= self.notified[self.steps % len(self.notified)]
         self.steps += 1
+
+    def fail(self) -> NoReturn:
+        self.rescues += self.rescuers > 0
+        raise Failed
 
     def block(self, block: Block) -> None:
         try:
             try:
-                self.entries(block.body)
+                self.rescuers += bool(block.rescue)
+                try:
+                    self.entries(block.body)
+                finally:
+                    self.rescuers -= bool(block.rescue)
             except Failed:
                 if not block.rescue:
                     raise
-                self.rescues += 1
                 self.entries(block.rescue)
         except Failed:
             self.entries(block.always)
@@ -111,7 +132,7 @@ class Model:
             self.done.append(f"handler{number}")
             fails, notifies = self.handlers[number]
             if fails:
-                raise Failed
+                self.fail()
             chosen |= {other for other in notifies if other > number}
             self.waiting |= {other for other in notifies if other <= number}
 
@@ -143,6 +164,8 @@ class Reducer:
         if current.free_form == FLUSH:
             numbers, self.waiting = sorted(self.waiting), set()
             return places.flush(position, [(number, self.handlers[number]) for number in numbers])
+        if current.include is not None:
+            return self.include(position, current.include)
         self.done.append(current.name)
         if current.name.startswith("handler"):
             return self.handler(position, current)
@@ -151,6 +174,11 @@ class Reducer:
         self.waiting |= self.notified[self.steps % len(self.notified)]
         self.steps += 1
         return places.succeed(position)
+
+    def include(self, position: Position, entry: Include) -> Position:
+        if entry.known is None and not position.joining:
+            return places.join(position)
+        return places.include(position, [Inclusion(0, entry.load({}).entries)])
 
     def handler(self, position: Position, current: Task) -> Position:
         assert position.in_handlers
@@ -191,7 +219,9 @@ def test_every_place_is_known_before_the_run(
     reducer.run(program)
     known = orders_of_fences(program, reducer.handlers, lambda task: True)
     assert known == sorted(set(known))
-    assert set(reducer.orders) <= set(known)
+    joins = [order[:-1] for order in known if order[-1] == INCLUDED]
+    behind_joins = {order for order in reducer.orders for join in joins if order[: len(join) + 1] == (*join, INCLUDED)}
+    assert set(reducer.orders) - behind_joins <= set(known)
 
 
 @given(programs(), HANDLERS, NOTIFIED, st.integers(1, 5))

@@ -53,7 +53,7 @@ def every_event() -> list[events.Event]:
         events.RunStarted("id", ("p.yml",), False, "user"), events.PlayStarted("p", ("h",)),
         events.TaskStarted("h", (1, 0), "t", "m", "p.yml:1"), events.ItemFinished("h", (1,), "t", "ok", "i", {"x": 1}),
         events.TaskFinished("h", (1,), "t", "m", "p.yml:1", "ok", {"é": {1, 2}}), events.TaskRetrying("h", (1,), "t", 1, 3),
-        events.TaskProgress("h", "t", "text"), events.HostUnreachable("h", "t", "m"), events.Warned("m"),
+        events.TaskProgress("h", "t", "text"), events.HandlersPending("h", ("n",)), events.Warned("m"),
         events.HostFinished("h"), tally, events.RunFinished(0, (tally,), 1.5),
     ]  # fmt: skip
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsplay.events import ItemFinished, TaskFinished
+from opsplay.sinks.lines import task_lines
 from opsplay.sinks.ordering import Ordering, TaskBlock
 
 Order = tuple[int, ...]
@@ -67,3 +68,13 @@ def test_what_is_left_at_the_end_of_a_play_is_shown() -> None:
     ordering.add(finished("a", (0,)))
     assert [block.order for block in ordering.rest()] == [(0,)]
     assert ordering.rest() == []
+
+
+def test_what_a_program_said_is_shown_as_it_said_it() -> None:
+    data = {"changed": True, "rc": 0, "cmd": ["ls"], "stdout": "one\ntwo", "stdout_lines": ["one", "two"], "stderr": "hm"}
+    event = TaskFinished("h1", (0,), "list", "command", "play.yml:1", "changed", data)
+    block = TaskBlock((0,), "list", False, [event])
+    text = [["".join(piece for piece, _ in line).strip() for line in task_lines(block, level)] for level in (0, 1, 2)]
+    assert text[0] == ["TASK list", "changed     h1"]
+    assert text[1] == ["TASK list  play.yml:1", "changed     h1", "one", "two", "hm"]
+    assert '"stdout": "one\\ntwo"' in text[2][-1] and '"rc": 0' in text[2][-1]

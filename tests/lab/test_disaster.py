@@ -1,0 +1,209 @@
+"""A host is lost: the service comes back on a blank one, from the newest proven set and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opsplay.lab import HostSpec, Lab
+from tests.lab.driver import ROOT, Driver, Outcome
+from tests.unit.test_recovery_actions import Sink, webhook  # noqa: F401
+
+pytestmark = pytest.mark.lab
+
+GROUPS = "[service]\napp1\n[backup_store]\nbak1\n[dr]\ndr1\n"
+PASSWORDS = {"sample_database_password": "d'b pw:@1", "sample_redis_password": "redis-pw-1",
+             "sample_secret_key": "signs-tokens-1", "sample_admin_password": "admin-pw-1"}  # fmt: skip
+COUNT = "runuser -u postgres -- psql -XAtc 'SELECT count(*) FROM reports' sample"
+
+
+@dataclass
+class Site:
+    """The lab of a service, its store and a blank host, with what is known of it before the loss."""
+
+    lab: Lab
+    folder: Path
+    driver: Driver
+    known: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, playbook: str, *words: str, **values: Any) -> Outcome:
+        values = {**self.known["vars"], "dr_folder": str(self.folder / "recovery"), "dr_soak": 3, **values}
+        more = ["-i", str(ROOT / "inventories/sample"), "-i", str(self.folder / "groups.ini")]
+        return self.driver.run(ROOT / f"playbooks/{playbook}.yml", *more, "-e", json.dumps(values), *words)
+
+    def recover(self, *words: str, **values: Any) -> Outcome:
+        return self.run("disaster_recover", *words, **{**self.known["keys"], **values})
+
+    def report(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "recovery/sample-report.json").read_text())
+        return found
+
+
+def key(folder: Path, name: str) -> tuple[str, str]:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)], check=True)
+    return (folder / name).read_text(), (folder / f"{name}.pub").read_text().strip()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A service with writers, two sets of it in a store, and then its host powered off."""
+    if os.geteuid() != 0:
+        pytest.skip("lab hosts need root")
+    folder = tmp_path_factory.mktemp("disaster")
+    with Lab(f"lost-{os.getpid()}") as lab:
+        lab.up({"app1": HostSpec(release="bookworm", image="full"), "dr1": HostSpec(release="bookworm", image="full"),
+                "bak1": HostSpec(release="trixie")})  # fmt: skip
+        here = Site(lab, folder, Driver(folder, lab))
+        (folder / "groups.ini").write_text(GROUPS)
+        (secret, public), (fetch, fetch_public) = key(folder, "opens"), key(folder, "fetches")
+        encrypt = {"method": "age", "recipients": [public]}
+        here.known["vars"] = {**PASSWORDS, "backup_encrypt": encrypt, "offsite_read_keys": [fetch_public]}
+        here.known["keys"] = {"dr_key": secret, "dr_store_key": fetch}
+        lose(here)
+        yield here
+
+
+def lose(site: Site) -> None:
+    """The service works, is backed up twice, and its host is gone."""
+    app = site.lab.hosts["app1"]
+    for playbook in ("sample_service", "backup_store", "full_backup"):
+        done = site.run(playbook)
+        assert done.code == 0, done.out
+    again = site.run("sample_service")
+    assert again.code == 0 and not again.changed(), "the second run changes nothing"
+    site.known["old"] = app.run("readlink /var/backups/opsplay/sample/latest").stdout.strip()
+    app.run("runuser -u postgres -- psql -qXc \"INSERT INTO reports (source, body) SELECT 'bulk', 'x' || n FROM "
+            "generate_series(1, 5000) n\" sample; echo upload > /var/lib/sample/upload; "
+            "REDISCLI_AUTH=redis-pw-1 redis-cli set marker kept")  # fmt: skip
+    time.sleep(1.1)
+    done = site.run("full_backup")
+    assert done.code == 0, done.out
+    site.known["new"] = app.run("readlink /var/backups/opsplay/sample/latest").stdout.strip()
+    site.known["manifest"] = json.loads(app.run("cat /var/backups/opsplay/sample/latest/manifest.json").stdout)
+    site.known["count"] = int(app.run(COUNT).stdout)
+    site.known["address"] = app.address
+    site.lab.down(["app1"])
+
+
+def test_what_lacks_is_said_before_anything_begins(site: Site) -> None:
+    done = site.recover(dr_key="", dr_store_key="")
+    assert done.code == 2 and "not begun; give dr_key, dr_store_key" in done.out
+    assert site.lab.hosts["dr1"].run("ls /var/backups/opsplay", check=False).returncode != 0
+    assert site.report()["recovered"] is False
+
+
+def test_a_host_that_is_too_small_is_refused(site: Site) -> None:
+    done = site.recover(dr_min_cores=512, dr_min_disk_gb=900000)
+    assert done.code == 2 and "cores, 512 are wanted; " in done.out and "GB on /, 900000 are wanted" in done.out
+    assert "dr_host : Programs" not in done.results("dr1")
+
+
+def test_a_preview_runs_to_its_end_and_touches_nothing(site: Site) -> None:
+    dr = site.lab.hosts["dr1"]
+    dr.run("touch /run/mark; sleep 0.01")
+    done = site.recover("--check")
+    assert done.code == 0, done.out
+    assert ("dr1", "The newest proven set, from the store") in done.changed()
+    assert dr.run("find /etc /opt /srv /var/backups -newer /run/mark -type f").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"dr_before": "2020-01-01T00:00:00Z"}, "there is no latest_verified before 2020-01-01T00:00:00Z"),
+        ({"dr_store_key": "no key"}, "the private key is not accepted"),
+    ],
+)
+def test_what_cannot_be_fetched_is_said(site: Site, values: dict[str, Any], said: str) -> None:
+    done = site.recover(**values)
+    assert done.code == 2 and said in done.out
+    assert site.report()["recovered"] is False and said in site.report()["problem"]
+
+
+def test_a_set_that_was_harmed_is_refused(site: Site) -> None:
+    store, where = site.lab.hosts["bak1"], f"/srv/backup-store/sample/{site.known['new']}/config.tar.age"
+    store.run(f"cp -a {where} /root/whole; chmod 600 {where}; printf x | dd of={where} seek=9 conv=notrunc 2>/dev/null")
+    try:
+        done = site.recover()
+    finally:
+        store.run(f"cp -a /root/whole {where}")
+    assert done.code == 2 and "what came is refused: " in done.out and "config.tar.age is damaged" in done.out
+    assert site.lab.hosts["dr1"].run("ls /opt/sample /etc/sample", check=False).stdout == ""
+
+
+def test_another_key_opens_nothing(site: Site, tmp_path: Path) -> None:
+    other, _ = key(tmp_path, "other")
+    done = site.recover(dr_key=other)
+    assert done.code == 2 and "nothing was changed" in done.out
+    assert site.lab.hosts["dr1"].run("ls /opt/sample /etc/sample", check=False).stdout == ""
+
+
+def test_the_service_comes_back(site: Site, webhook: int) -> None:  # noqa: F811
+    outage = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60))
+    # The clock of the refused attempts goes on: they belong to the same recovery.
+    began = json.loads((site.folder / "recovery/sample.json").read_text())["began"]
+    done = site.recover(dr_began=outage, dr_notify=[f"json://127.0.0.1:{webhook}/told"])
+    assert done.code == 0, done.out
+    dr, report = site.lab.hosts["dr1"], site.report()
+    assert report["recovered"] and report["set"] == site.known["new"] and report["release"] == "1.0"
+    assert all(check["status"] == "ok" for check in report["checks"]) and len(report["checks"]) >= 13
+    tables = site.known["manifest"]
+    assert report["databases"] == [manifest_rows(site, tables)]
+    phases = [one["name"] for one in report["rto"]["phases"]]
+    assert phases[-6:] == ["host", "backup", "files", "databases", "service", "proof"]
+    assert abs(report["rto"]["began_at"] - began) < 1 and not report["rto"]["over"]
+    assert 0 <= report["rpo_seconds"] < 3600
+    assert dr.run("cat /var/lib/sample/upload").stdout == "upload\n"
+    assert dr.run("REDISCLI_AUTH=redis-pw-1 redis-cli get marker").stdout == "kept\n"
+    assert dr.run("stat -c '%U %a' /etc/sample/sample.env /var/lib/sample").stdout == "root 600\nsample 750\n"
+    told = [message["title"] for message in Sink.got]
+    assert told == ["sample: recovered on dr1"]
+    for secret in (*PASSWORDS.values(), "PRIVATE KEY"):
+        assert secret not in done.out + (site.folder / "recovery/sample-report.html").read_text()
+    assert "PRIVATE KEY" not in dr.run("grep -rl 'OPENSSH PRIVATE KEY' /etc /root /var /tmp /run 2>/dev/null | "
+                                       "grep -v '^/etc/ssh/' || true").stdout  # fmt: skip
+    assert site.known["address"] not in json.dumps(done.events), "the lost host is not spoken to"
+
+
+def manifest_rows(site: Site, data: dict[str, Any]) -> int:
+    """The rows of the set's own count of the database, as it came to the recovered host."""
+    (part,) = [part for part in data["parts"] if part["name"] == "database"]
+    path = f"/var/backups/opsplay/sample/{site.known['new']}/{part['folders'][0]}/manifest.json"
+    found = json.loads(site.lab.hosts["dr1"].run(f"cat {path}").stdout)
+    return sum(table["rows"] for table in found["database"]["tables"])
+
+
+def test_a_second_run_loses_nothing_of_what_is_served_since(site: Site) -> None:
+    dr = site.lab.hosts["dr1"]
+    dr.run("echo new > /var/lib/sample/since")
+    before = int(dr.run(COUNT).stdout)
+    done = site.recover()
+    assert done.code == 0, done.out
+    assert dr.run("cat /var/lib/sample/since").stdout == "new\n" and int(dr.run(COUNT).stdout) >= before
+    declared = {"The clock runs", "The clock stops", "The report, to compute with and to read"}
+    assert {task for _, task in done.changed() if not task.startswith("Phase: ")} == declared
+
+
+def test_it_serves_after_a_restart(site: Site) -> None:
+    dr = site.lab.hosts["dr1"]
+    dr.reboot()
+    dr.wait_until_settled(90)
+    done = site.driver.run(
+        "- {hosts: dr1, gather_facts: false, tasks: [{http: {url: 'http://127.0.0.1:8000/health', "
+        "json: {status: healthy}, retries: 30}}]}"
+    )
+    assert done.code == 0, done.out
+
+
+def test_a_drill_never_begins_on_a_host_that_serves(site: Site) -> None:
+    done = site.run("dr_drill", production_hosts="dr", **site.known["keys"])
+    assert done.code == 2 and "dr1 serves: it is in the group dr; no drill there" in done.out
+    assert not list((site.folder / "recovery").glob("sample-drill*"))

@@ -1,0 +1,174 @@
+"""backup_catalog and backup_rotate on folders of backups: what is chosen, what goes, and what a preview foretells."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opsplay.agent import backups
+from opsplay.agent.host import Host
+from tests.modules.harness import StubAgent, picture, run
+
+CATALOG, ROTATE = "backup.backup_catalog", "backup.backup_rotate"
+DAY = 86400.0
+
+
+def make(root: Path, days: float, name: str = "app", level: str = "read", proven: bool = False, **more: Any) -> Path:
+    """A backup that is so many days old, with a file and a manifest."""
+    at = time.time() - days * DAY
+    folder = root / name / time.strftime(backups.STAMP, time.gmtime(at))
+    folder.mkdir(parents=True)
+    (folder / "app.dump").write_bytes(b"the dump")
+    entry = {"name": "app.dump", "size": 8, "sha256": hashlib.sha256(b"the dump").hexdigest()}
+    data = {
+        "version": 1, "kind": "pg_backup", "name": name, "started": backups.moment(at), "finished": backups.moment(at),
+        "files": [entry], "verified": {"level": level} if level else None, **more,
+    }  # fmt: skip
+    (folder / "manifest.json").write_bytes(backups.encoded(data))
+    if proven:
+        (folder / "proven.json").write_text(json.dumps({"at": "x"}))
+    return folder
+
+
+def names(result: dict[str, Any]) -> list[str]:
+    return [entry["folder"] for entry in result["backups"]]
+
+
+def test_newest_first_and_by_manifest(tmp_path: Path) -> None:
+    """A touched old one, an unfinished one and a folder of something else are not taken for the newest."""
+    old, new = make(tmp_path, 5), make(tmp_path, 1, level="list")
+    other = make(tmp_path, 3, name="redis")
+    os.utime(old, (time.time() + 100, time.time() + 100))
+    os.utime(old / "manifest.json", (time.time() + 100, time.time() + 100))
+    (tmp_path / "app" / ".opsplay-1-x").mkdir()
+    (tmp_path / "app" / "29990101T000000Z").mkdir()
+    before = picture(tmp_path)
+    result = run(CATALOG, {"dir": str(tmp_path)})
+    assert names(result) == [str(new), str(other), str(old)] and not result["changed"]
+    assert names(run(CATALOG, {"dir": str(tmp_path), "name": "app"})) == [str(new), str(old)]
+    chosen = [
+        run(CATALOG, {"dir": str(tmp_path), "name": "app", "select": kind, "level": level})["selected"]["folder"]
+        for kind, level in (("latest", "read"), ("latest_verified", "read"), ("latest_verified", "list"))
+    ]
+    assert chosen == [str(new), str(old), str(new)]
+    assert picture(tmp_path) == before
+
+
+def test_before_a_moment(tmp_path: Path) -> None:
+    """The data's moment counts, that of the snapshot; zones are understood, and needed."""
+    early, late = make(tmp_path, 9, proven=True), make(tmp_path, 4)
+    moment = time.time() - 5 * DAY
+    forms = [
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment)),
+        time.strftime("%Y-%m-%d %H:%M:%S+02:00", time.gmtime(moment + 7200)),
+        time.strftime("%Y-%m-%dT%H:%M-0100", time.gmtime(moment - 3600)),
+    ]
+    for form in forms:
+        result = run(CATALOG, {"dir": str(tmp_path), "before": form, "select": "latest"})
+        assert result["selected"]["folder"] == str(early), form
+    assert run(CATALOG, {"dir": str(tmp_path), "select": "latest_proven"})["selected"]["folder"] == str(early)
+    assert run(CATALOG, {"dir": str(tmp_path), "select": "latest"})["selected"]["folder"] == str(late)
+    failed = run(CATALOG, {"dir": str(tmp_path), "before": "2026-11-28T02:00:00"})
+    assert "is no moment with a zone" in failed["msg"]
+
+
+CHOSEN = [
+    ({"select": "latest_proven"}, "there is no proven backup in"),
+    ({"select": "latest", "before": "2001-01-01T00:00:00Z"}, "there is no backup from before 2001-01-01T00:00:00Z in"),
+    ({"max_age": 26}, "hours old; max_age is 26"),
+    ({"max_age": 26, "tags": True}, ""),
+    ({"select": "latest", "check": True}, "is damaged: its sha256 is not the manifest's"),
+]
+
+
+@pytest.mark.parametrize(("params", "message"), CHOSEN, ids=lambda value: str(value)[:30])
+def test_what_is_not_good_enough(tmp_path: Path, params: dict[str, Any], message: str) -> None:
+    folder = make(tmp_path, 2)
+    (folder / "app.dump").write_bytes(b"tHe dump")
+    make(tmp_path, 0.1, tag="emergency")
+    result = run(CATALOG, {"dir": str(tmp_path), **params})
+    assert (message in result["msg"]) if message else not result.get("failed"), result
+
+
+def test_an_empty_folder_says_so(tmp_path: Path) -> None:
+    assert run(CATALOG, {"dir": str(tmp_path)})["backups"] == []
+    assert "no backups at all" in run(CATALOG, {"dir": str(tmp_path), "select": "latest"})["msg"]
+
+
+def point(root: Path, folder: Path) -> None:
+    (root / folder.parent.name / "latest").symlink_to(folder.name)
+
+
+def test_rotation(tmp_path: Path) -> None:
+    """A preview foretells what goes; a second run finds nothing; what lies beside stays."""
+    old = [make(tmp_path, age) for age in (41, 40, 39)]
+    tagged, kept = make(tmp_path, 60, tag="before-2.0"), [make(tmp_path, age) for age in (3, 2, 1)]
+    other = make(tmp_path, 90, name="redis")
+    point(tmp_path, old[0])
+    (tmp_path / "app" / "note.txt").write_text("mine")
+    before = picture(tmp_path)
+    preview = run(ROTATE, {"dir": str(tmp_path), "keep_days": 30}, check=True)
+    assert picture(tmp_path) == before
+    result = run(ROTATE, {"dir": str(tmp_path), "keep_days": 30})
+    assert result["removed"] == preview["removed"] == [str(path) for path in old[1:]]
+    assert result["changed"] and preview["diff"] == result["diff"]
+    assert sorted(result["kept"]) == sorted(str(path) for path in [old[0], tagged, *kept, other])
+    assert sorted(path.name for path in (tmp_path / "app").iterdir()) == sorted(
+        [old[0].name, tagged.name, *(path.name for path in kept), "latest", "note.txt"]
+    )
+    again = run(ROTATE, {"dir": str(tmp_path), "keep_days": 30})
+    assert not again["changed"] and again["removed"] == []
+
+
+def test_rotation_needs_a_rule(tmp_path: Path) -> None:
+    assert "nothing would ever go" in run(ROTATE, {"dir": str(tmp_path)})["msg"]
+
+
+def test_latest_always_leads_somewhere(tmp_path: Path) -> None:
+    """Readers that follow `latest` while it moves 200 times always find a whole backup."""
+    folders = [make(tmp_path, age) for age in (3, 2)]
+    found = [backups.load(str(folder)) for folder in folders]
+    host = Host(StubAgent())
+    backups.point_latest(host, found[0])
+    missed, stop, reads = [], threading.Event(), 0
+
+    def read() -> None:
+        nonlocal reads
+        while not stop.is_set():
+            try:
+                (tmp_path / "app" / "latest" / "manifest.json").read_bytes()
+                reads += 1
+            except OSError as problem:
+                missed.append(problem)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(200):
+        backups.point_latest(host, found[number % 2])
+    stop.set()
+    reader.join()
+    assert (missed, reads > 50) == ([], True)
+    assert os.readlink(tmp_path / "app" / "latest") == folders[1].name
+
+
+def test_named_by_when_it_was_begun(tmp_path: Path) -> None:
+    """Whoever ends first: of two that were begun in one second the later one gets the next; none replaces another."""
+    host, began, found = Host(StubAgent()), 1_795_000_000.7, []
+    data = {"version": 1, "kind": "pg_backup", "name": "app", "files": [], "started": backups.moment(began),
+            "finished": backups.moment()}  # fmt: skip
+    for number in range(3):
+        hidden = host.temporary.folder(str(tmp_path))
+        (Path(hidden) / "app.dump").write_text(str(number))
+        found.append(backups.publish(host, hidden, data, began))
+    seconds = [time.strftime(backups.STAMP, time.gmtime(began + more)) for more in range(3)]
+    assert [backup.stamp for backup in found] == seconds
+    assert [(tmp_path / stamp / "app.dump").read_text() for stamp in seconds] == ["0", "1", "2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == seconds
+    assert (tmp_path / seconds[0] / "manifest.json").stat().st_mode & 0o777 == 0o600
