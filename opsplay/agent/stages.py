@@ -9,6 +9,8 @@ from opsplay.agent.temporary import write_all
 
 # A piece of the stream: what a pipe is allowed to hold, if the kernel lets it.
 PIECE = 1 << 20
+# After so many bytes the kernel is asked to bring them to the disk: at the end there is little left to wait for.
+WRITTEN_BACK = 16 << 20
 SIGPIPE = 13
 
 
@@ -126,22 +128,32 @@ class Head(Tap):
 class Output:
     """Where a tap hands its pieces: the file at the end, or a program, which takes them when it can."""
 
-    __slots__ = ("fd", "program", "rest", "gone")
+    __slots__ = ("fd", "program", "rest", "gone", "_written", "_begun")
 
     def __init__(self, fd: int, program: Optional[Program]) -> None:
         self.fd = fd
         self.program = program
         self.rest: Any = b""
         self.gone = False
+        self._written = 0
+        self._begun = 0
 
     def offer(self, piece: Any) -> None:
         if self.gone:
             return
         if self.program is None:
             write_all(self.fd, piece)
+            self._written += len(piece)
+            if self._written - self._begun >= WRITTEN_BACK:
+                self._write_back()
         else:
             self.rest = piece
             self.push()
+
+    def _write_back(self) -> None:
+        """Begin to bring to the disk what has been written: Linux does so for dirty pages that are not needed."""
+        os.posix_fadvise(self.fd, self._begun, self._written - self._begun, os.POSIX_FADV_DONTNEED)
+        self._begun = self._written
 
     def push(self) -> None:
         try:

@@ -71,10 +71,11 @@ class Shop:
         return self.db.run(f"readlink {DIR}/shop/latest").stdout.strip()
 
     def meanwhile(self, script: str) -> None:
-        """Run a script on the host when the dump has come some way; $file is what is being written."""
+        """Run a script on the host when the dump has come some way, and stands still; $file is what is being written."""
         find = f"file=$(ls -S {DIR}/shop/.opsplay-*/shop.* 2>/dev/null | head -n 1)"
         wait = f'until {find}; test -n "$file" && test $(stat -c %s $file) -gt 1000000; do sleep 0.01; done\n'
-        self.db.run("cat > /run/meanwhile.sh", stdin=wait + script)
+        still = "pkill -STOP -x pg_dump\n", "\npkill -CONT -x pg_dump\n"
+        self.db.run("cat > /run/meanwhile.sh", stdin=wait + script.join(still))
         self.db.run("systemd-run --quiet --collect -p RuntimeMaxSec=120 sh /run/meanwhile.sh")
 
 
@@ -131,7 +132,7 @@ def test_the_disk_is_full(shop: Shop) -> None:
     """Its free space vanishes while the dump is written."""
     shop.db.run(f"cp -a {DIR} /srv/kept; mount -t tmpfs -o size=400M tmpfs {DIR}; cp -a /srv/kept/. {DIR}")
     try:
-        shop.meanwhile(f"head -c 400M /dev/zero > {DIR}/other || rm -f $file.x; sleep 20; rm {DIR}/other")
+        shop.meanwhile(f"head -c 400M /dev/zero > {DIR}/other")
         before = [line for line in listing(shop.db, DIR) if "other" not in line]
         outcome = shop.run(BACKUP, pg_backup_format="plain")
         said = str(messages(outcome, DUMP))
