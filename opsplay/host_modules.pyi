@@ -1468,6 +1468,7 @@ class HostModules:
         slot: str | None = ...,
         allow: Sequence[str] | str | None = ...,
         listen: str | None = ...,
+        synchronous: Sequence[str] | str | None = ...,
         primary: str | None = ...,
         primary_port: int | None = ...,
         method: Literal['auto', 'rewind', 'copy'] | None = ...,

@@ -71,7 +71,7 @@ class Shop:
         return self.db.run(f"readlink {DIR}/shop/latest").stdout.strip()
 
     def meanwhile(self, script: str) -> None:
-        """Run a script on the host when the dump has come some way, and stands still; $file is what is being written."""
+        """Run a script on the host while the dump stands still, some way on; $file is what is being written."""
         find = f"file=$(ls -S {DIR}/shop/.opsplay-*/shop.* 2>/dev/null | head -n 1)"
         wait = f'until {find}; test -n "$file" && test $(stat -c %s $file) -gt 1000000; do sleep 0.01; done\n'
         still = "pkill -STOP -x pg_dump\n", "\npkill -CONT -x pg_dump\n"

@@ -36,7 +36,7 @@ def server(full: Callable[[str], LabHost], request: pytest.FixtureRequest) -> It
 def drop(host: LabHost) -> None:
     version = VERSION[host.release]
     for name in PORTS:
-        host.run(f"rm -f /etc/systemd/system/postgresql@{version}-{name}.service; systemctl daemon-reload;"
+        host.run(f"rm -f /etc/systemd/system/postgresql@{version}-{name}.service /run/systemd/system/postgresql@{version}-{name}.service; systemctl daemon-reload;"
                  f"pg_dropcluster {version} {name} --stop; rm -rf /var/lib/postgresql/*/{name}_*", check=False, timeout=60)  # fmt: skip
 
 
@@ -155,6 +155,57 @@ def rejoin(server: LabHost) -> None:
     assert (result["method"], result["kept"]) == ("rewind", ""), result["warnings"]
     run(server, "right", "INSERT INTO t VALUES (5)")
     arrives(server, "left", "SELECT string_agg(n::text, ',' ORDER BY n) FROM t", "1,2,3,5")
+
+
+WRITER = """n=0
+while psql -XAtqc "INSERT INTO acknowledged VALUES ($n)" "port=%d dbname=postgres user=postgres host=/run/postgresql"; do
+    echo $n; n=$((n + 1)); done
+"""
+
+
+def test_what_was_acknowledged_survives_a_dead_primary(server: LabHost) -> None:
+    """Synchronous: the primary is killed under a writer; the promoted standby has every row that was answered."""
+    version = VERSION[server.release]
+    primary: dict[str, Any] = {"role": "primary", "password": SECRET, "slot": "right", "allow": ["127.0.0.1/32"]}
+    drop(server)
+    for name, port in PORTS.items():
+        server.run(f"pg_createcluster {version} {name} -p {port} --start >/dev/null", timeout=60)
+    early = call(server, REPLICATION, "left", **primary, synchronous=["right"])
+    assert "the standby of slot right is not streaming: commits would wait for it" in early["msg"]
+    assert not call(server, REPLICATION, "left", **primary).get("failed")
+    assert not follow(server, "right", "left", method="copy").get("failed")
+    first, again = (call(server, REPLICATION, "left", **primary, synchronous=["right"]) for _ in range(2))
+    assert first["changed"] and not first["restarted"] and not again["changed"], (first, again)
+    states = "SELECT sync_state FROM pg_stat_replication"
+    arrives(server, "left", states, "quorum")
+    run(server, "left", "CREATE TABLE acknowledged (n int)")
+    server.run("cat > /run/writer.sh", stdin=WRITER % PORTS["left"])
+    server.run("systemd-run --quiet --collect -p User=postgres -p StandardOutput=file:/run/acknowledged"
+               " -p StandardError=null sh /run/writer.sh")
+    server.run("until test $(wc -l < /run/acknowledged) -gt 100; do sleep 0.1; done", timeout=60)
+    server.run(f"systemctl mask --runtime --quiet postgresql@{version}-left; pkill -9 -f '[l]eft -c config_file'; sleep 0.5")
+    promoted = call(server, PROMOTE, "right", confirm=promotion(server))
+    assert not promoted.get("failed"), promoted["msg"]
+    answered = len(server.run("cat /run/acknowledged").stdout.split())
+    count = run(server, "right", f"SELECT count(*) FROM acknowledged WHERE n < {answered}")
+    assert int(count) == answered > 100
+
+
+def test_a_new_primary_waits_for_nobody(server: LabHost) -> None:
+    """A standby that would itself wait for a standby is promoted, and takes writes. It has the very end of the log."""
+    drop(server)
+    for name, port in PORTS.items():
+        server.run(f"pg_createcluster {VERSION[server.release]} {name} -p {port} --start >/dev/null", timeout=60)
+    primary: dict[str, Any] = {"role": "primary", "password": SECRET, "slot": "right", "allow": ["127.0.0.1/32"]}
+    assert not call(server, REPLICATION, "left", **primary).get("failed")
+    assert not follow(server, "right", "left", method="copy").get("failed")
+    run(server, "right", "ALTER SYSTEM SET synchronous_standby_names = 'gone'")
+    run(server, "right", "SELECT pg_reload_conf()")
+    fenced = call(server, REPLICATION, "left", role="fenced")
+    promoted = call(server, PROMOTE, "right", confirm=promotion(server), fenced_lsn=fenced["lsn"])
+    assert not promoted.get("failed"), promoted["msg"]
+    assert "was gone and is empty now" in str(promoted["warnings"])
+    assert run(server, "right", "CREATE TABLE written (n int); SELECT 1") == "1"
 
 
 def test_verifiers() -> None:

@@ -14,7 +14,11 @@ FUNCTIONS = ("pg_ls_dir(text, boolean, boolean)", "pg_stat_file(text, boolean)",
              "pg_read_binary_file(text, bigint, bigint, boolean)")  # fmt: skip
 # wal_keep_size (MB) lets pg_rewind find, on an old primary, the log since it parted from the new one.
 LEAST = {"max_wal_senders": 5, "max_replication_slots": 5, "wal_keep_size": 512}
-RELOADED = ("wal_keep_size",)
+RELOADED = ("wal_keep_size", "synchronous_standby_names")
+# A standby is told by its slot; synchronous_standby_names wants the name that it gives itself.
+STREAMING = """
+SELECT s.slot_name AS slot, r.application_name AS name
+FROM pg_replication_slots s JOIN pg_stat_replication r ON r.pid = s.active_pid WHERE r.state = 'streaming'"""
 
 
 def prepare(host: Host, params: Any, server: Any, cluster: Any) -> Dict[str, Any]:
@@ -26,6 +30,7 @@ def prepare(host: Host, params: Any, server: Any, cluster: Any) -> Dict[str, Any
         if params.slot:
             _slot(host, params.slot, db)
         changes = _settings(params, db)
+        changes.update(_synchronous(host, params, db))
         _rules(host, params, server, cluster, db)
         if not changes:
             return {"restarted": False}
@@ -57,6 +62,21 @@ def _settings(params: Any, db: Any) -> Dict[str, Any]:
         if int(now[name]) < least:
             changes[name] = (now[name], str(least))
     return changes
+
+
+def _synchronous(host: Host, params: Any, db: Any) -> Dict[str, Any]:
+    """What makes commits wait for one of the named standbys, old and new; nothing when that is not to change."""
+    if params.synchronous is None:
+        return {}
+    streaming = {row["slot"]: row["name"] for row in db.rows(STREAMING)}
+    missing = [slot for slot in params.synchronous if slot not in streaming]
+    if missing and not host.check:
+        host.fail("the standby of slot %s is not streaming: commits would wait for it; synchronous was not changed"
+                  % missing[0])  # fmt: skip
+    names = [identifier(streaming.get(slot, slot)) for slot in params.synchronous]
+    wanted = "ANY 1 (%s)" % ", ".join(names) if names else ""
+    now = str(db.value("SELECT current_setting('synchronous_standby_names') AS s"))
+    return {} if now == wanted else {"synchronous_standby_names": (now, wanted)}
 
 
 def _role(host: Host, params: Any, db: Any) -> None:

@@ -37,14 +37,27 @@ def act(host: Host, cluster: Any, verb: str, seconds: int = SECONDS) -> str:
             host.query(["systemctl", "reset-failed", unit])
         done = host.query(["systemctl", verb, unit], timeout=seconds)
     else:
-        folder = _clusters.bin_folder(host, cluster.version)
-        words = [os.path.join(folder, "pg_ctl"), verb, "--pgdata=%s" % cluster.data, "--wait", "--silent"]
-        words += ["--timeout=%d" % seconds] + (["--mode=fast"] if verb != "start" else [])
-        words += [] if verb == "stop" else ["--log=%s" % os.path.join(cluster.data, "opsplay-start.log")]
-        done = host.query(as_account(cluster.owner if os.geteuid() == 0 else "", words), cwd="/", timeout=seconds + 30)
-    return (
-        "" if done.rc == 0 else (done.stderr.strip() or done.stdout.strip() or done.error or "exit code %d" % done.rc)
-    )
+        done = _pg_ctl(host, cluster, verb, seconds)
+    return _words(done)
+
+
+def stop_by_itself(host: Host, cluster: Any, seconds: int = SECONDS) -> str:
+    """Stop a cluster in good order whatever its unit is; why it failed, empty when it did not."""
+    return _words(_pg_ctl(host, cluster, "stop", seconds))
+
+
+def _pg_ctl(host: Host, cluster: Any, verb: str, seconds: int) -> Any:
+    words = [os.path.join(_clusters.bin_folder(host, cluster.version), "pg_ctl"), verb, "--pgdata=%s" % cluster.data]
+    words += ["--wait", "--silent", "--timeout=%d" % seconds] + (["--mode=fast"] if verb != "start" else [])
+    words += [] if verb == "stop" else ["--log=%s" % os.path.join(cluster.data, "opsplay-start.log")]
+    return host.query(as_account(cluster.owner if os.geteuid() == 0 else "", words), cwd="/", timeout=seconds + 30)
+
+
+def _words(done: Any) -> str:
+    """How a program failed, in its own words if it had any; empty when it did not."""
+    if done.rc == 0:
+        return ""
+    return str(done.stderr.strip() or done.stdout.strip() or done.error or "exit code %d" % done.rc)
 
 
 def await_ready(server: Server, seconds: float = 60, writable: bool = True) -> str:

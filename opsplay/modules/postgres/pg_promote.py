@@ -47,6 +47,7 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
             host.unknown("timeline", "lost_bytes")
             return host.outcome()
         before = timeline(db)
+        _wait_for_nobody(host, server, db)
         if not db.value("SELECT pg_promote(true, %d) AS p" % params.wait):
             host.fail("%s was not promoted within %d s; it is still a standby" % (server.describe(), params.wait))
         db.execute("CHECKPOINT")
@@ -86,6 +87,17 @@ def _refuse_second_writer(host: Host, server: Any, cluster: Any, db: Any) -> Non
     if done.rc != 0 and any(word in done.stderr for word in answers):
         host.fail("a server still answers at the old primary's place (%s): %s; fence it first; nothing was promoted"
                   % (shown(conninfo), done.stderr.strip()))  # fmt: skip
+
+
+def _wait_for_nobody(host: Host, server: Any, db: Any) -> None:
+    """A new primary has no standby yet: commits that waited for one would wait for ever."""
+    names = db.value("SELECT current_setting('synchronous_standby_names') AS s")
+    if names:
+        db.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
+        db.execute("SELECT pg_reload_conf()")
+        host.warn("synchronous_standby_names of %s was %s and is empty now: nobody follows it yet; once a standby does,"
+                  " give pg_replication synchronous again" % (server.describe(), names))  # fmt: skip
+    db.execute("SET synchronous_commit = local")
 
 
 def shown(conninfo: str) -> str:

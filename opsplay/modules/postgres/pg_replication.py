@@ -20,6 +20,8 @@ PARAMS = dict(
     slot=Name(help="The standby's replication slot: the primary keeps its log until that standby has it"),
     allow=List(of=Str(), default=[], help="With primary: the standbys' addresses, as 10.0.0.2/32"),
     listen=Str(help="With primary: listen_addresses"),
+    synchronous=List(of=Name(), help="With primary: the slots of standbys; a commit is answered when one has it,"
+                     " and waits while none does. They must be streaming. [] ends that"),
     primary=Str(help="With standby: the primary's address"),
     primary_port=Int(default=5432, min=1, max=65535, help="Its port"),
     method=Choice("auto", "rewind", "copy", default="auto", help="With standby: pg_rewind undoes what only the old"
@@ -79,6 +81,10 @@ def _fence(host: Host, cluster: Any) -> Dict[str, Any]:
         host.unknown("lsn")
         return {}
     if cluster.pid:
+        # By itself: systemd would end the processes of a masked unit all at once, and standbys would lack the last log.
+        problem = _service.stop_by_itself(host, cluster)
+        if problem:
+            host.fail("%s is masked, and could not be stopped: %s" % (cluster.name, problem))
         host.must_run(["systemctl", "stop", cluster.unit], foreseen=True, timeout=_service.SECONDS)
     if _clusters.cluster_of(host, cluster.name).pid:
         host.fail("%s goes on after it was stopped" % cluster.name)
