@@ -157,7 +157,11 @@ def test_warnings_stop_no_run_and_are_shown_when_more_is_asked_for(tmp_path: Pat
 
 
 @pytest.mark.parametrize("product", ["dmarc", "digital_signature", "dotmac", "privacyguard"])
-@pytest.mark.parametrize("playbook", ["harden", "tls", "security_audit", "incident_isolate", "incident_evidence"])
+@pytest.mark.parametrize(
+    "playbook",
+    ["harden", "tls", "security_audit", "incident_isolate", "incident_evidence", "pg_backup", "full_backup",
+     "restore", "restore_full", "disaster_recover", "dr_drill"],
+)  # fmt: skip
 def test_the_products_inventories_fit_the_playbooks(product: str, playbook: str) -> None:
     """Nothing is wrong in them, but that the admin has yet to name the hosts."""
     argv = [sys.executable, "-m", "opsplay", "check", "--format", "json", "-i", f"inventories/{product}"]
