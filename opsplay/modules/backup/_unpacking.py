@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from opsplay.agent import backups, files, pipeline
+from opsplay.agent import backups, exchange, files, pipeline
 from opsplay.agent.cipher import Decipher
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Program, Tap
@@ -38,6 +39,11 @@ class Unpacking:
                 found += ["%s: not in the archive" % name for name, _ in tree(path) if name not in known]
         return found
 
+    def sweep(self) -> None:
+        """Remove hidden folders that nobody works in any more."""
+        for path in self.paths:
+            self._host.temporary.sweep(os.path.dirname(path))
+
     def swap(self, stamp: str) -> None:
         """Unpack each path beside itself, then give it its name; the old one keeps a dated name. Raises Failed,
         OSError."""
@@ -49,26 +55,21 @@ class Unpacking:
             self._tar(["--extract", "--acls", "--xattrs", "--same-owner", "--preserve-permissions",
                        "--directory=%s" % hidden, "--", path.lstrip("/")])  # fmt: skip
             new = os.path.join(hidden, path.lstrip("/"))
-            if os.path.isdir(new):
-                backups.sync_tree(new)
+            brought_to_disk(new)
             ready.append((path, new))
         with self._host.critical(backups.PUBLISHING):
             for path, new in ready:
-                old = ""
-                if os.path.lexists(path):
-                    old = "%s.old-%s" % (path, stamp)
-                    os.rename(path, old)
+                old = kept_name(path, stamp) if os.path.lexists(path) else ""
+                give_name(new, path, old)
                 self.swapped.append((path, old))
-                os.rename(new, path)
-                files.sync_directory(os.path.dirname(path))
 
     def back(self) -> None:
         """Put the old ones back into their places, and remove the new ones. Raises OSError."""
         with self._host.critical(backups.PUBLISHING):
             for path, old in reversed(self.swapped):
-                files.remove_tree(path)
                 if old:
-                    os.rename(old, path)
+                    exchange.exchange(old, path)
+                files.remove_tree(old or path)
                 files.sync_directory(os.path.dirname(path))
         self.swapped = []
 
@@ -85,6 +86,46 @@ class Unpacking:
         finally:
             os.close(source)
         return said.kept.decode("utf-8", "surrogateescape").split("\n")
+
+
+def kept_name(path: str, stamp: str) -> str:
+    """The name that what is there is kept under: one that nothing bears."""
+    name, number = "%s.old-%s" % (path, stamp), 1
+    while os.path.lexists(name):
+        number += 1
+        name = "%s.old-%s-%d" % (path, stamp, number)
+    return name
+
+
+def give_name(new: str, path: str, old: str) -> None:
+    """Let what is unpacked have its name, and what bears it now the name `old` (empty: there is none). Raises OSError.
+
+    The new one bears the name `old` first; then one step puts both where they belong, so that a power cut never leaves
+    the path without anything.
+    """
+    if not old:
+        os.rename(new, path)
+        files.sync_directory(os.path.dirname(path))
+        return
+    os.rename(new, old)
+    try:
+        exchange.exchange(old, path)
+    except OSError:
+        os.rename(old, new)
+        raise
+
+
+def brought_to_disk(path: str) -> None:
+    """Fsync a file, or a folder with all that it holds. Raises OSError."""
+    kind = os.lstat(path).st_mode
+    if stat.S_ISDIR(kind):
+        backups.sync_tree(path)
+    elif stat.S_ISREG(kind):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def stamp_now() -> str:

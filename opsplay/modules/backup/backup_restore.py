@@ -56,6 +56,9 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
 def restore(host: Host, params: Params, backup: backups.Backup, key: Any) -> Dict[str, Any]:
     """Compare every archive, and swap in those that differ."""
     archives = _unpacking.chosen(host, backup, params.parts, key)
+    for archive in archives if not host.check else []:
+        # What a killed run, or a power cut, has left beside: also where nothing differs any more.
+        archive.sweep()
     result = {"folder": backup.folder, "databases": databases(backup), "restored": [], "kept": []}  # type: Dict[str, Any]
     try:
         differing = []

@@ -24,7 +24,7 @@ def restore(host: Host, params: Any, server: Server, source: Any, db: Psql, old:
             writers.stop()
             host.unknown("kept", "safety", "rows", "seconds")
             return {"tables": len(source.tables), "stopped": writers.stopped}
-        _database.sweep(host, db)
+        _database.sweep(host, server, db, params.db)
         stamp = free_stamp(params, db)
         new = _database.short(params.db, "_new_" + stamp)
         try:
@@ -113,8 +113,8 @@ def safety_dump(host: Host, params: Any, server: Server, old: Any) -> str:
 def take_name(params: Any, server: Server, db: Psql, old: Any, new: str, stamp: str) -> str:
     """Put the new database into service. Returns the name that the old one has now. Raises SqlError."""
     if old is None:
-        db.execute("BEGIN; ALTER DATABASE %s RENAME TO %s; COMMENT ON DATABASE %s IS NULL; COMMIT" % (
-            identifier(new), identifier(params.db), identifier(params.db)))  # fmt: skip
+        db.execute("BEGIN; %s; ALTER DATABASE %s RENAME TO %s; COMMENT ON DATABASE %s IS NULL; COMMIT" % (
+            _swap.LASTING, identifier(new), identifier(params.db), identifier(params.db)))  # fmt: skip
         return ""
     kept = _database.short(params.db, "_old_" + stamp)
     _swap.exchange(server, db, old, new, kept, _database.carried(db, old, params.db))

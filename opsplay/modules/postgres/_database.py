@@ -6,12 +6,15 @@ from typing import Any, Dict, List
 
 from opsplay.agent.host import Host
 from opsplay.modules.postgres._psql import Psql
+from opsplay.modules.postgres._server import Server
 from opsplay.modules.postgres._sql import identifier, literal
 
 # A name may have 63 bytes.
 NAME_MOST = 63
 # What a database bears as its comment while it is being restored; one that a killed run left is known by it.
 UNDER_WAY = "opsplay: being restored, not yet in service"
+# A moment within a name, as 20261128T101500.
+STAMP_LENGTH = 15
 # Settings whose values are lists of names, kept as they are written after SET (pg_dump's own list, by GUC_LIST_QUOTE).
 LISTS = (
     "local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries",
@@ -152,9 +155,25 @@ def short(name: str, behind: str) -> str:
     return name.encode()[:room].decode("utf-8", "ignore") + behind
 
 
-def sweep(host: Host, db: Psql) -> None:
-    """Remove databases that a killed run had begun to restore; nobody was told of them."""
-    query = "SELECT datname AS name FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s"
-    for row in db.rows(query % literal(UNDER_WAY)):
+def sweep(host: Host, server: Server, db: Psql, name: str) -> None:
+    """Remove what a killed run, or a power cut, has left of an earlier restore of this database; nobody was told of it.
+
+    Others may be at work on other databases: theirs stay. One without the mark that holds something is only told of.
+    """
+    stem = short(name, "_new_" + "0" * STAMP_LENGTH)[:-STAMP_LENGTH]
+    query = """SELECT datname AS name, shobj_description(oid, 'pg_database') AS mark FROM pg_database
+      WHERE left(datname::text, %d) = %s AND substr(datname::text, %d) ~ '^[0-9]{8}T[0-9]{6}$'"""
+    for row in db.rows(query % (len(stem), literal(stem), len(stem) + 1)):
+        if row["mark"] != UNDER_WAY and not is_empty(server, row["name"]):
+            text = "the database %s is named like one of a restore, and is not known to be one: it stays"
+            host.warn(text % row["name"])
+            continue
         db.execute("DROP DATABASE %s" % identifier(row["name"]))
         host.warn("the database %s, half restored by a run that was killed, was removed" % row["name"])
+
+
+def is_empty(server: Server, name: str) -> bool:
+    """Whether a database holds nothing but what every new one holds."""
+    with Psql(server, name) as inside:
+        # FirstNormalObjectId: what has a lower one came with the server.
+        return not inside.value("SELECT count(*) AS n FROM pg_class WHERE oid >= 16384")

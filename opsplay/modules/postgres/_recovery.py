@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Tuple
 from opsplay.agent import process, spawn
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Program, flow, from_file
-from opsplay.modules.postgres import _bases, _clusters, _psql, _scratch, _wal
+from opsplay.modules.postgres import _bases, _clusters, _leftovers, _psql, _scratch, _wal
 from opsplay.modules.postgres._server import as_account
 
 SETTINGS = ("restore_command", "recovery_target_time", "recovery_target_inclusive", "recovery_target_action",
@@ -67,6 +67,7 @@ class Recovery:
         for path in [self.folder] + list(self.spaces.values()):
             os.mkdir(path, 0o700)
             self.host.temporary.paths.add(path)
+        _leftovers.begin(self.folder, list(self.spaces.values()))
         names = {entry["name"]: entry["name"].partition(".")[0] for entry in self.base.files if ".tar" in entry["name"]}
         for name, part in sorted(names.items()):
             target = {"base": self.folder, "pg_wal": os.path.join(self.folder, "pg_wal")}.get(part) or self.spaces[part]
@@ -81,7 +82,7 @@ class Recovery:
         _copy(self.base.path("backup_manifest"), os.path.join(self.folder, "backup_manifest"))
         self._own()
         verify = os.path.join(_clusters.bin_folder(self.host, self.cluster.version), "pg_verifybackup")
-        words = [verify, "--no-parse-wal", "--quiet", self.folder]
+        words = [verify, "--no-parse-wal", "--quiet", "--ignore=%s" % _leftovers.MARK, self.folder]
         flow(self.host, [Program(self._as_owner(words))], text="verifying the base backup")
         if self.spaces:
             lines = ["%s %s\n" % (oid, place) for oid, place in sorted(self.spaces.items())]
@@ -144,9 +145,11 @@ class Recovery:
             self._pid = 0
 
     def keep(self) -> None:
+        """It is in service, under the name of the cluster's data directory. Raises OSError."""
         self.kept = True
         for path in [self.folder] + list(self.spaces.values()):
             self.host.temporary.paths.discard(path)
+        _leftovers.end(self.cluster.data)
 
     def said(self) -> List[str]:
         return [line for line in _clusters.lines_of(self.log) if line]

@@ -7,6 +7,7 @@ import time
 from typing import Any, Dict
 
 from opsplay.agent import backups
+from opsplay.agent.files import sync_directory
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Program, from_file, into_file
 from opsplay.modules.postgres._server import Server
@@ -17,7 +18,10 @@ def dump(host: Host, server: Server, folder: str, name: str, properties: Dict[st
     began = time.time()
     base = backups.folder_name(name)
     parent = os.path.join(folder, base)
-    os.makedirs(parent, mode=0o700, exist_ok=True)
+    if not os.path.isdir(parent):
+        os.makedirs(parent, mode=0o700)
+        for above in (folder, os.path.dirname(folder)):
+            sync_directory(above)
     beside = host.temporary.folder(parent)
     path = os.path.join(beside, base + ".dump")
     argv = server.command("pg_dump", "--format=custom", "--no-password")

@@ -6,6 +6,7 @@ import os
 import time
 from typing import Any
 
+from opsplay.agent import exchange
 from opsplay.agent.files import sync_directory
 from opsplay.agent.host import Host
 from opsplay.modules.postgres import _clusters, _psql
@@ -133,19 +134,25 @@ def restart_with(host: Host, server: Server, cluster: Any, kept: bytes) -> None:
 
 
 def take_place(host: Host, cluster: Any, server: Any, folder: str, kept: str, writable: bool = True) -> str:
-    """Both renames and the start; why it failed, with everything back in its place."""
+    """The new folder takes the name of the data directory, which is `kept`; then the start.
+
+    Returns why it failed, with everything in its place again.
+    """
     try:
-        os.rename(cluster.data, kept)
-        os.rename(folder, cluster.data)
+        # The new one bears the name that the old one will have; then one step puts both where they belong.
+        os.rename(folder, kept)
     except OSError as problem:
-        if os.path.isdir(kept):
-            os.rename(kept, cluster.data)
+        return "%s cannot be renamed: %s" % (folder, problem.strerror)
+    try:
+        exchange.exchange(kept, cluster.data)
+    except OSError as problem:
+        os.rename(kept, folder)
         return "%s cannot be renamed: %s" % (cluster.data, problem.strerror)
-    sync_directory(os.path.dirname(cluster.data))
     found = act(host, cluster, "start") or await_ready(server, 120, writable)
     if found:
         found = last_words(host, cluster) or found
         act(host, cluster, "stop")
-        os.rename(cluster.data, folder)
-        os.rename(kept, cluster.data)
+        exchange.exchange(kept, cluster.data)
+        os.rename(kept, folder)
+        sync_directory(os.path.dirname(folder))
     return found

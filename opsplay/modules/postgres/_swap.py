@@ -23,6 +23,10 @@ BEGIN
     PERFORM pg_sleep(0.05);
   END LOOP;
 END $do$"""
+# What is told as done outlasts a power cut, also where the server's other commits need not.
+LASTING = """DO $do$ BEGIN
+  IF current_setting('synchronous_commit') = 'off' THEN SET LOCAL synchronous_commit = on; END IF;
+END $do$"""
 
 
 def exchange(server: Server, db: Psql, old: Dict[str, Any], new: str, kept: str, statements: List[str]) -> None:
@@ -35,6 +39,7 @@ def exchange(server: Server, db: Psql, old: Dict[str, Any], new: str, kept: str,
     try:
         lines = [
             "BEGIN",
+            LASTING,
             "SET LOCAL lock_timeout = '%ds'" % SECONDS,
             "ALTER DATABASE %s RENAME TO %s" % (identifier(name), identifier(kept)),
             "ALTER DATABASE %s ALLOW_CONNECTIONS false" % identifier(kept),

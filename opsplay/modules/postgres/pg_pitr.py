@@ -12,6 +12,7 @@ from opsplay.agent.pipeline import Failed
 from opsplay.agent.spec import Bool, Int, List, Name, Path, Raw, Str
 from opsplay.modules.postgres import (
     _bases,
+    _leftovers,
     _psql,
     _recovery,
     _restoring,
@@ -62,10 +63,12 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
         words = (_bases.text_of(target), base.folder, base.data["finished"], cluster.data)
         host.note("as it is\n", after % words, "cluster %s" % cluster.name)
         if host.check:
+            _leftovers.told(host, cluster)
             writers.stop()
             host.unknown("kept", "stopped_at", "timeline", "seconds")
             return host.outcome(base=base.folder)
         with host.lock("pg-server-%s" % cluster.name.replace("/", "-")):
+            _leftovers.sweep(host, cluster)
             found = _recovered(host, params, cluster, server, base, archive, target, writers)
     return host.outcome(base=base.folder, **found)
 
