@@ -22,6 +22,19 @@ pytestmark = pytest.mark.lab
 GROUPS = "[service]\napp1\n[backup_store]\nbak1\n[dr]\ndr1\n"
 PASSWORDS = {"sample_database_password": "d'b pw:@1", "sample_redis_password": "redis-pw-1",
              "sample_secret_key": "signs-tokens-1", "sample_admin_password": "admin-pw-1"}  # fmt: skip
+# A name server beside the store: `www` leads to the host that will be lost.
+NAMES = """export DEBIAN_FRONTEND=noninteractive
+apt-get -q update >/dev/null && apt-get -qy install --no-install-recommends bind9 bind9-dnsutils >/dev/null || exit 1
+tsig-keygen -a hmac-sha256 moves > /etc/bind/moves.key; chgrp bind /etc/bind/moves.key; chmod 640 /etc/bind/moves.key
+cat > /etc/bind/named.conf.local <<'CONF'
+include "/etc/bind/moves.key";
+zone "sample.test" { type primary; file "/var/lib/bind/sample.test"; update-policy { grant moves zonesub ANY; }; };
+CONF
+printf '$TTL 60\n@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A ADDRESS\nwww A LOST\n' > /var/lib/bind/sample.test
+chown bind: /var/lib/bind/sample.test; systemctl restart named
+for n in $(seq 100); do dig +short @127.0.0.1 www.sample.test | grep -q . && exit 0; sleep 0.2; done; exit 1
+"""
+WWW = "dig +noall +answer @127.0.0.1 www.sample.test | awk '{print $2, $5}'"
 COUNT = "runuser -u postgres -- psql -XAtc 'SELECT count(*) FROM reports' sample"
 
 
@@ -71,6 +84,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield here
 
 
+def name_server(site: Site) -> dict[str, Any]:
+    """A real one on the store's host; what a recovery is given to move its name."""
+    store, app = site.lab.hosts["bak1"], site.lab.hosts["app1"]
+    store.run(NAMES.replace("ADDRESS", store.address).replace("LOST", app.address), timeout=180)
+    secret = store.run("sed -n 's/.*secret \"\\(.*\\)\";/\\1/p' /etc/bind/moves.key").stdout.strip()
+    record = {"name": "www.sample.test", "server": store.address, "ttl": 120}
+    return {"dr_dns": [record], "dr_dns_key_name": "moves", "dr_dns_key_secret": secret}
+
+
 def lose(site: Site) -> None:
     """The service works, is backed up twice, and its host is gone."""
     app = site.lab.hosts["app1"]
@@ -90,12 +112,13 @@ def lose(site: Site) -> None:
     site.known["manifest"] = json.loads(app.run("cat /var/backups/opsplay/sample/latest/manifest.json").stdout)
     site.known["count"] = int(app.run(COUNT).stdout)
     site.known["address"] = app.address
+    site.known["keys"].update(name_server(site))
     site.lab.down(["app1"])
 
 
 def test_what_lacks_is_said_before_anything_begins(site: Site) -> None:
-    done = site.recover(dr_key="", dr_store_key="")
-    assert done.code == 2 and "not begun; give dr_key, dr_store_key" in done.out
+    done = site.recover(dr_key="", dr_store_key="", dr_dns=[{"name": "www.sample.test"}])
+    assert done.code == 2 and "not begun; give dr_key, dr_store_key, the server of www.sample.test" in done.out
     assert site.lab.hosts["dr1"].run("ls /var/backups/opsplay", check=False).returncode != 0
     assert site.report()["recovered"] is False
 
@@ -112,7 +135,9 @@ def test_a_preview_runs_to_its_end_and_touches_nothing(site: Site) -> None:
     done = site.recover("--check")
     assert done.code == 0, done.out
     assert ("dr1", "The newest proven set, from the store") in done.changed()
+    assert ("dr1", "Names lead to the new host") in done.changed()
     assert dr.run("find /etc /opt /srv /var/backups -newer /run/mark -type f").stdout == ""
+    assert site.lab.hosts["bak1"].run(WWW).stdout == f"60 {site.known['address']}\n"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +183,9 @@ def test_the_service_comes_back(site: Site, webhook: int) -> None:  # noqa: F811
     tables = site.known["manifest"]
     assert report["databases"] == [manifest_rows(site, tables)]
     phases = [one["name"] for one in report["rto"]["phases"]]
-    assert phases[-6:] == ["host", "backup", "files", "databases", "service", "proof"]
+    assert phases[-8:] == ["host", "backup", "files", "databases", "service", "proof", "names", "soak"]
+    assert report["dns"] == [moved(site)]
+    assert site.lab.hosts["bak1"].run(WWW).stdout == f"120 {dr.address}\n"
     assert abs(report["rto"]["began_at"] - began) < 1 and not report["rto"]["over"]
     assert 0 <= report["rpo_seconds"] < 3600
     assert dr.run("cat /var/lib/sample/upload").stdout == "upload\n"
@@ -166,11 +193,18 @@ def test_the_service_comes_back(site: Site, webhook: int) -> None:  # noqa: F811
     assert dr.run("stat -c '%U %a' /etc/sample/sample.env /var/lib/sample").stdout == "root 600\nsample 750\n"
     told = [message["title"] for message in Sink.got]
     assert told == ["sample: recovered on dr1"]
-    for secret in (*PASSWORDS.values(), "PRIVATE KEY"):
+    for secret in (*PASSWORDS.values(), "PRIVATE KEY", site.known["keys"]["dr_dns_key_secret"]):
         assert secret not in done.out + (site.folder / "recovery/sample-report.html").read_text()
     assert "PRIVATE KEY" not in dr.run("grep -rl 'OPENSSH PRIVATE KEY' /etc /root /var /tmp /run 2>/dev/null | "
                                        "grep -v '^/etc/ssh/' || true").stdout  # fmt: skip
-    assert site.known["address"] not in json.dumps(done.events), "the lost host is not spoken to"
+    assert "app1" not in {event.get("host") for event in done.events}, "the lost host is not spoken to"
+
+
+def moved(site: Site) -> dict[str, Any]:
+    """What the report says of the name: where it leads, and where it led before, to go back."""
+    before = [{"ttl": 60, "value": site.known["address"]}]
+    value = [site.lab.hosts["dr1"].address]
+    return {"name": "www.sample.test", "type": "A", "value": value, "ttl": 120, "before": before}
 
 
 def manifest_rows(site: Site, data: dict[str, Any]) -> int:
@@ -187,6 +221,7 @@ def test_a_second_run_loses_nothing_of_what_is_served_since(site: Site) -> None:
     before = int(dr.run(COUNT).stdout)
     done = site.recover()
     assert done.code == 0, done.out
+    assert site.report()["dns"] == [moved(site)], "the second report says where the name led before the first"
     assert dr.run("cat /var/lib/sample/since").stdout == "new\n" and int(dr.run(COUNT).stdout) >= before
     declared = {"The clock runs", "The clock stops", "The report, to compute with and to read"}
     assert {task for _, task in done.changed() if not task.startswith("Phase: ")} == declared
@@ -207,3 +242,9 @@ def test_a_drill_never_begins_on_a_host_that_serves(site: Site) -> None:
     done = site.run("dr_drill", production_hosts="dr", **site.known["keys"])
     assert done.code == 2 and "dr1 serves: it is in the group dr; no drill there" in done.out
     assert not list((site.folder / "recovery").glob("sample-drill*"))
+
+
+def test_a_drill_moves_no_name_of_the_service(site: Site) -> None:
+    done = site.run("dr_drill", "--check", production_hosts="service", **site.known["keys"])
+    assert done.code == 0, done.out
+    assert done.results("dr1")["Names lead to the new host"]["status"] == "skipped"

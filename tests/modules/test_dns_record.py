@@ -8,7 +8,7 @@ import pytest
 
 from opsplay.lab import LabHost
 from tests.lab.remote_module import Call
-from tests.modules.cases import Case, one, prove
+from tests.modules.cases import Case, one, previews, prove
 
 MODULE = "network.dns_record"
 SETUP = """
@@ -109,6 +109,17 @@ def test_an_answer_that_does_not_come_is_said(server: tuple[LabHost, str]) -> No
     result = one(host, Call(MODULE, params))
     host.run("systemctl stop t-stale")
     assert "is changed, but after 2 s 127.0.0.1#5353 still gives another answer" in result["msg"]
+
+
+def test_a_host_without_the_programs(fleet: Mapping[str, LabHost]) -> None:
+    """Said as what it is; in a preview they may be what an earlier task brings."""
+    host = fleet["trixie"]
+    assert host.run("command -v dig", check=False).stdout == ""
+    params = zone("c2VjcmV0", name="new.drill.test", value=["192.0.2.7"])
+    assert "there is no dig on this host; install bind9-dnsutils" in one(host, Call(MODULE, params))["msg"]
+    bring = {"name": ["bind9-dnsutils"], "update_cache": True}
+    [_, result] = previews(host, [("packages.apt", bring), (MODULE, params)])
+    assert result["changed"] and "192.0.2.7" in str(result["diff"]), result
 
 
 HOSTS = "/srv/t-hosts"

@@ -1,7 +1,7 @@
 """Point a name somewhere: in a DNS zone by a signed dynamic update (nsupdate), or in the hosts file.
 
-What was there is returned, to go back to. With `wait` the task ends when every server that is named gives the new
-answer. A record that is as wanted is not touched.
+What was there is returned as `before`, to go back to, and as `differs` whether it is another value than wanted. With
+`wait` the task ends when every server that is named gives the new answer. A record that is as wanted is not touched.
 """
 
 from __future__ import annotations
@@ -41,19 +41,33 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
     if not params.server:
         host.fail("provider nsupdate needs the server of the zone")
     where = "%s#%d" % (params.server, params.port)
+    for program in ("dig", "nsupdate"):
+        if host.which(program) is None:
+            return without_programs(host, params, program)
     before = answer(host, where, params)
     wanted = sorted(normal(value, params.type) for value in params.value) if params.state == "present" else []
     same = sorted(line["value"] for line in before) == wanted
     if same and all(line["ttl"] == params.ttl for line in before):
-        return host.outcome(before=before)
+        return host.outcome(before=before, differs=False)
     after = [{"ttl": params.ttl, "value": value} for value in wanted]
     host.note(shown(params, before), shown(params, after), params.name)
     host.changed = True
     if host.check:
-        return host.outcome(before=before)
+        return host.outcome(before=before, differs=not same)
     update(host, params, wanted)
     await_answers(host, params, wanted, [where] + params.wait)
-    return host.outcome(before=before)
+    return host.outcome(before=before, differs=not same)
+
+
+def without_programs(host: Host, params: Params, program: str) -> Dict[str, Any]:
+    """In the preview of a host where an earlier task would bring them, what would be wanted. Fails otherwise."""
+    if not host.check or not host.shadow.brings_unknown_files:
+        host.fail("there is no %s on this host; install bind9-dnsutils" % program)
+    wanted = [normal(value, params.type) for value in params.value] if params.state == "present" else []
+    host.note("", shown(params, [{"ttl": params.ttl, "value": value} for value in wanted]), params.name)
+    host.changed = True
+    host.unknown("before", "differs")
+    return host.outcome()
 
 
 def refuse(host: Host, params: Params) -> None:
@@ -165,10 +179,11 @@ def in_file(host: Host, params: Params) -> Dict[str, Any]:
                 continue
         kept.append(line)
     values = [normal(value, params.type) for value in params.value] if params.state == "present" else []
-    if sorted(line["value"] for line in before) != sorted(values):
+    differs = sorted(line["value"] for line in before) != sorted(values)
+    if differs:
         kept += ["%s %s" % (value, params.name) for value in values]
         host.write(path, "".join(line + "\n" for line in kept).encode("utf-8", "surrogateescape"))
-    return host.outcome(before=before)
+    return host.outcome(before=before, differs=differs)
 
 
 def fields(line: str) -> Any:
