@@ -818,6 +818,19 @@ class HostModules:
     ) -> Outcome:
         """Ask a web service and prove what it answers: status, headers, JSON, age of its data, and how fast it is."""
 
+    def metric_push(
+        self,
+        *,
+        name: str,
+        values: Mapping[str, float],
+        labels: Mapping[str, str] | None = ...,
+        about: Mapping[str, str] | None = ...,
+        metrics_dir: str | None = ...,
+        pushgateway: str | None = ...,
+        ignore_errors: bool = ...,
+    ) -> Outcome:
+        """Leave numbers for Prometheus: in a file for node_exporter's textfile collector, or at a Pushgateway."""
+
     def dns_record(
         self,
         *,
@@ -1182,6 +1195,7 @@ class HostModules:
         timeout: int | None = ...,
         restart: bool | None = ...,
         wait: int | None = ...,
+        lag: int | None = ...,
         bases: str | None = ...,
         ignore_errors: bool = ...,
     ) -> Outcome:
@@ -1629,6 +1643,7 @@ class HostModules:
         level: Literal['list', 'read', 'restore'] | None = ...,
         expect_tables: Sequence[str] | str | None = ...,
         min_rows: Mapping[str, int] | None = ...,
+        fresh: Mapping[str, float] | None = ...,
         compare: Literal['manifest', 'previous', 'none'] | None = ...,
         max_age: int | None = ...,
         size_min: str | None = ...,

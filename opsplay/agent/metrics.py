@@ -25,16 +25,20 @@ def report(host: Host, params: Any, prefix: str, labels: Dict[str, str], values:
     if host.check:
         return
     if params.metrics_dir:
-        folder = host.expand(params.metrics_dir)
-        path = os.path.join(folder, "%s_%s.prom" % (prefix, "_".join(file_word(word) for word in labels.values())))
+        path = file_of(host.expand(params.metrics_dir), prefix, labels)
         try:
             merged = dict(known(path), **{"%s_%s" % (prefix, name): value for name, value in values.items()})
-            os.makedirs(folder, 0o755, exist_ok=True)
+            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
             files.replace(host.temporary, path, [exposition(merged, labels)], 0o644, (-1, -1))
         except (OSError, ValueError) as problem:
             host.warn("the metrics could not be written to %s: %s" % (path, problem))
     if params.pushgateway:
-        _push(host, params.pushgateway, prefix, labels, values)
+        push(host, params.pushgateway, prefix, labels, values)
+
+
+def file_of(folder: str, prefix: str, labels: Dict[str, str]) -> str:
+    """The file of a report in the folder of the textfile collector."""
+    return os.path.join(folder, "%s.prom" % "_".join([prefix] + [file_word(word) for word in labels.values()]))
 
 
 def exposition(values: Dict[str, Tuple[float, str]], labels: Dict[str, str]) -> bytes:
@@ -75,8 +79,11 @@ def file_word(text: str) -> str:
     return "".join(char if char.isalnum() or char in "-." else "_" for char in text)
 
 
-def _push(host: Host, url: str, prefix: str, labels: Dict[str, str], values: Dict[str, Any]) -> None:
-    """POST leaves the group's metrics of other names as they are: the last success outlives a failure."""
+def push(host: Host, url: str, prefix: str, labels: Dict[str, str], values: Dict[str, Any]) -> None:
+    """Send to a Pushgateway; what it refuses is a warning.
+
+    POST leaves the group's metrics of other names as they are: the last success outlives a failure.
+    """
     from urllib.parse import quote
 
     from opsplay.agent.web import Options, Unreachable, request

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +265,8 @@ def test_the_schedule(shop: Shop) -> None:
     values = {
         "backup_schedule_hosts": "db1", "backup_schedule_inventory": str(shop.driver.inventory),
         "backup_schedule_program": ["/usr/local/bin/opsplay"], "backup_schedule_drill": "/srv/drill.yml",
-        "backup_schedule_alert": ["/bin/sh", "-c", "echo %i >> /srv/alerts"],
+        "backup_schedule_alert": ["/bin/sh", "-c", "echo %i >> /srv/alerts"], "backup_schedule_restores": True,
+        "backup_schedule_options": ["--vault-password-file", "/etc/opsplay/vault"],
     }  # fmt: skip
     preview = shop.run(SCHEDULE, "--check", "--diff", **values)
     assert preview.code == 0, preview.out + preview.err
@@ -273,14 +275,20 @@ def test_the_schedule(shop: Shop) -> None:
     assert outcomes[0].changed() == preview.changed() and outcomes[1].changed() == outcomes[2].changed() == set()
     assert shop.db.run("cat /etc/cron.d/other").stdout == crontab
     timers = shop.db.run("systemctl list-timers --all --no-legend 'opsplay-*'").stdout.splitlines()
-    assert len(timers) == 3
+    assert len(timers) == 4
     results = outcomes[0].results("db1")["A timer for each job"]["data"]["results"]
     firings = [[moment[:10] for moment in result["next_elapses"]] for result in results]
     assert len(set(firings[0])) == len(firings[0]), "once a day"
-    assert all(int(day[8:]) <= 7 for day in firings[2]), "the first Saturdays"
+    assert all(int(day[8:]) <= 7 for day in firings[3]), "the first Saturdays"
+    assert {datetime.strptime(moment[:10], "%Y-%m-%d").weekday() for moment in results[2]["next_elapses"]} == {6}
+    assert all("T03:00:00" in moment.replace(" ", "T") for moment in results[2]["next_elapses"])
     shop.db.run("systemctl start opsplay-pg-backup.service", timeout=30)
     asked = shop.db.run("cat /srv/asked").stdout.splitlines()
-    assert asked == ["run", "-i", str(shop.driver.inventory), str(BACKUP)]
+    vault = ["--vault-password-file", "/etc/opsplay/vault"]
+    assert asked == ["run", "-i", str(shop.driver.inventory), str(BACKUP), *vault]
+    shop.db.run("systemctl start opsplay-restore-drill.service", timeout=30)
+    asked = shop.db.run("cat /srv/asked").stdout.splitlines()
+    assert asked == ["run", "-i", str(shop.driver.inventory), str(ROOT / "playbooks/restore_drill.yml"), *vault]
     before = shop.latest()
     assert shop.run(BACKUP).code == 0 and shop.latest() != before, "what it asks for makes a backup"
     shop.db.run("touch /srv/broken; systemctl start opsplay-pg-backup.service", check=False, timeout=30)

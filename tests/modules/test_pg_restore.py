@@ -293,10 +293,10 @@ def test_a_killed_run_leaves_the_old_one_and_the_next_sweeps(app: LabHost) -> No
     assert result.get("cancelled"), result
     assert sql(app, "SELECT oid, datname FROM pg_database ORDER BY 1") == ids
     app.run("systemctl is-active writer; systemctl stop writer")
-    mark = "COMMENT ON DATABASE %s IS '" + _database.UNDER_WAY + "'"
+    mark = 'COMMENT ON DATABASE "%s" IS ' + "'" + _database.UNDER_WAY + "'"
     marked, empty, strange, other = "app_new_20260101T000001", "app_new_20260101T000002", "app_new_20260101T000003", "apple_new_20260101T000004"
     for name in (marked, empty, strange, other):
-        sql(app, f"CREATE DATABASE {name}")
+        sql(app, f'CREATE DATABASE "{name}"')
     sql(app, f"{mark % marked}; {mark % other}")
     sql(app, "CREATE TABLE wanted (n int)", strange)
     [result] = run_calls(app, [Call(MODULE, params(app))])

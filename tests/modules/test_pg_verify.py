@@ -154,6 +154,35 @@ def test_age_and_change(server: LabHost) -> None:
     assert "more than delta_pct 50" in verify(server, later, delta_pct=50)["msg"]
 
 
+STALE = {
+    "seen.at": (2, "the newest value of seen.at is 3.0 hours old, more than 2"),
+    "seen.utc": (2.9, "the newest value of seen.utc is 3.0 hours old"),
+    "seen.never": (9, "seen.never has no value at all"),
+    "seen.nothing": (9, "seen.nothing cannot be asked for its newest value: column"),
+    "nothing.at": (9, "nothing.at cannot be asked for its newest value: relation"),
+}
+
+
+def test_how_fresh_the_newest_value_is(server: LabHost) -> None:
+    """By the values, as they are in the restored database; what cannot be asked is no good backup either."""
+    sample = """CREATE SCHEMA side; CREATE TABLE customers (x int);
+    CREATE TABLE seen AS SELECT now() - interval '3 hours' AS at, now()::date AS day, NULL::timestamptz AS never,
+      (now() AT TIME ZONE 'UTC') - interval '3 hours' AS utc; CREATE TABLE side.seen AS SELECT at FROM seen"""
+    make_database(server, "fresh", sample=sample)
+    try:
+        sql(server, "ALTER DATABASE fresh SET timezone = 'Asia/Tokyo'")
+        folder = backup(server, db="fresh")["folder"]
+        good = verify(server, folder, level="restore", fresh={"seen.at": 4, "seen.day": 100, "side.seen.at": 3.5})
+        assert not good.get("failed") and good["proven"], good
+        said = verify(server, folder, level="restore", fresh={name: hours for name, (hours, _) in STALE.items()})["msg"]
+        assert [message for _, message in STALE.values() if message not in said] == []
+        for fresh, message in (({"at": 9}, "fresh: 'at' is no column"), ({"seen.at": 0}, "the hours must be more than 0")):
+            assert message in verify(server, folder, level="restore", fresh=fresh)["msg"]
+        assert "fresh needs level restore" in verify(server, folder, fresh={"seen.at": 4})["msg"]
+    finally:
+        drop_database(server, "fresh")
+
+
 @pytest.mark.parametrize("method", ["age", "gpg"])
 @pytest.mark.parametrize("made", ["custom", "directory"])
 def test_encrypted(server: LabHost, method: str, made: str) -> None:

@@ -101,18 +101,18 @@ class Nested:
         """Make it below `folder`, and describe it."""
         done = CALLS[self._kind](self._host, dict(self._given, dir=folder))
         made = done.get("backups") or [done]
-        parts = []
+        parts, folders = [], []
         for each in made:
             backup = backups.load(each["folder"])
             inside = os.path.relpath(backup.folder, folder)
+            folders.append(inside)
             # Its files were hashed as they were made, and are not read for it again.
             parts += [dict(entry, name=os.path.join(inside, entry["name"])) for entry in backup.files]
             parts.append(self._manifest(backup, inside))
             link = os.path.join(os.path.dirname(backup.folder), backups.LATEST)
             if os.path.lexists(link):
                 os.unlink(link)
-        folders = sorted({os.path.dirname(part["name"]) for part in parts})
-        return {"name": self.name, "kind": self._kind, "folders": folders, "files": parts}
+        return {"name": self.name, "kind": self._kind, "folders": sorted(folders), "files": parts}
 
     def _manifest(self, backup: backups.Backup, inside: str) -> Dict[str, Any]:
         """Its own manifest as a file of the set."""

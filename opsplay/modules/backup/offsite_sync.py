@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List
 from opsplay.agent import backups, files
 from opsplay.agent.host import Host
 from opsplay.agent.shadow import Node
+from opsplay.agent.sizes import free_bytes, told_size
 from opsplay.agent.spec import Choice, Float, Int, Name, Params, Path, Str
 from opsplay.modules.backup import _store_client
 from opsplay.modules.backup._store_client import Store, StoreError
@@ -130,6 +131,7 @@ def pull(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
         if not problems and here.data == chosen["manifest"]:
             return result
         host.fail("%s is here and is not what the store has: %s" % (target, "; ".join(problems) or "another manifest"))
+    refuse_full(directory, chosen)
     backups.make_folder(host, directory)
     host.note("", "%s\n" % chosen["stamp"], directory)
     host.changed = True
@@ -138,6 +140,14 @@ def pull(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
     else:
         fetch(host, store, directory, chosen, params)
     return result
+
+
+def refuse_full(directory: str, chosen: Dict[str, Any]) -> None:
+    """Nothing is fetched that has no room. Raises StoreError."""
+    needed, free = sum(int(entry["size"]) for entry in chosen["manifest"]["files"]), free_bytes(directory)
+    if free < needed:
+        text = "the set %s has %s, and %s are free in %s; nothing was fetched"
+        raise StoreError(text % (chosen["stamp"], told_size(needed), told_size(free), directory))
 
 
 def choose(sets: List[Dict[str, Any]], params: Params) -> Dict[str, Any]:

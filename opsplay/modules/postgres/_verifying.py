@@ -12,7 +12,7 @@ from opsplay.agent.cipher import SUFFIXES, Decipher
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Failed, Tap, flow
 from opsplay.agent.sizes import told_size
-from opsplay.modules.postgres import _restored
+from opsplay.modules.postgres import _freshness, _restored
 from opsplay.modules.postgres._dumping import ENDINGS
 from opsplay.modules.postgres._reading import Reader, digest_file, read_file
 from opsplay.modules.postgres._server import Server
@@ -197,5 +197,6 @@ def restored(
     with _restored.Restored(host, server, database, params.scratch_dir or "") as drill:
         read(host, server, dump, "restore", decipher, drill.target)
         found = drill.counts()
+        stale = _freshness.stale(drill.target, params.fresh)
     expected = database.get("tables") if params.compare == "manifest" else None
-    return found, _restored.differences(found, expected or [])
+    return found, _restored.differences(found, expected or []) + stale

@@ -18,6 +18,7 @@ PARAMS = dict(
     timeout=Int(default=60, min=0, help="Seconds after which a segment is archived though it is not full; 0 for never"),
     restart=Bool(default=True, help="Restart the server where a setting asks for it; without it such a run fails"),
     wait=Int(default=60, min=1, help="Seconds to wait for the segment that proves it"),
+    lag=Int(default=300, min=1, help="Fail when a segment has waited longer than so many seconds to be archived"),
     bases=Path(help="The folder of base backups (DIR/NAME): what none of them needs is removed from the archive"),
 )
 CHECK = "exact"
@@ -27,6 +28,9 @@ COMMAND = (
     "if [ -e '%(dir)s/%%f' ]; then cmp -s '%%p' '%(dir)s/%%f'; else cp '%%p' '%(dir)s/.%%f.new' &&"
     " sync '%(dir)s/.%%f.new' && ln '%(dir)s/.%%f.new' '%(dir)s/%%f' && rm '%(dir)s/.%%f.new' && sync '%(dir)s'; fi"
 )
+# Segments that wait longer than so many seconds to be archived.
+WAITING = """SELECT count(*) AS n, min(name) AS wal FROM pg_ls_archive_statusdir()
+  WHERE name ~ '[.]ready$' AND modification < now() - interval '%d s'"""
 LEVELS = ("minimal", "replica", "logical")
 
 
@@ -52,7 +56,7 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
     if host.changed and not host.check:
         segment = _prove(host, params, server, folder)
     elif not host.check:
-        _refuse_failing(host, server)
+        _refuse_failing(host, params, server)
     if host.check:
         host.unknown("segment")
     removed = _prune(host, params, folder, server) if params.bases else []
@@ -106,14 +110,18 @@ def _prove(host: Host, params: Any, server: Any, folder: str) -> str:
     return name
 
 
-def _refuse_failing(host: Host, server: Any) -> None:
-    """Fail when the last attempt to archive has failed: from then on nothing can be recovered."""
+def _refuse_failing(host: Host, params: Any, server: Any) -> None:
+    """Fail when the last attempt to archive has failed, or none ends: from then on nothing can be recovered."""
     with _psql.Psql(server) as db:
+        waiting = db.row(WAITING % params.lag)
         row = db.row("SELECT last_failed_wal AS wal, last_failed_time::text AS at, last_failed_time > "
                      "coalesce(last_archived_time, '-infinity') AS failing FROM pg_stat_archiver")  # fmt: skip
     if row and row["failing"]:
         text = "%s cannot archive its log: %s failed at %s; look into its log"
         host.fail(text % (server.describe(), row["wal"], row["at"]))
+    if waiting and waiting["n"]:
+        text = "%s archives its log too late: %d segments have waited longer than %d s, first %s"
+        host.fail(text % (server.describe(), waiting["n"], params.lag, waiting["wal"].partition(".")[0]))
 
 
 def _prune(host: Host, params: Any, folder: str, server: Any) -> Any:

@@ -17,10 +17,10 @@ from opsplay.agent.cipher import KEY, Decipher
 from opsplay.agent.host import Host, ModuleFailed
 from opsplay.agent.metrics import METRICS
 from opsplay.agent.pipeline import Failed
-from opsplay.agent.spec import Choice, Int, Path, Str
+from opsplay.agent.spec import Choice, Float, Int, Path, Str
 from opsplay.agent.spec import Dict as DictOf
 from opsplay.agent.spec import List as ListOf
-from opsplay.modules.postgres import _restored, _server, _verifying
+from opsplay.modules.postgres import _freshness, _restored, _server, _verifying
 from opsplay.modules.postgres._locks import lock_name
 from opsplay.modules.postgres._psql import SqlError
 
@@ -36,6 +36,11 @@ PARAMS = dict(
     ),
     expect_tables=ListOf(of=Str(), default=[], help="Tables that must be in it, as name or schema.name"),
     min_rows=DictOf(of=Int(min=0), default={}, help="A table, and the rows that it must have at least"),
+    fresh=DictOf(
+        of=Float(), default={},
+        help="With restore: a column as table.column or schema.table.column, and the hours that its newest value may be"
+             " old at most. A value without a zone counts as UTC",
+    ),
     compare=Choice(
         "manifest", "previous", "none", default="manifest",
         help="manifest: a restore must hold each table with the rows that the manifest says. previous: no table of the"
@@ -58,6 +63,7 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
     sizes.read_limits(host, params)
     if params.compare == "previous" and params.level != "restore" and not os.path.isdir(host.expand(params.path)):
         host.fail("compare previous needs a backup with a manifest")
+    _freshness.refuse(host, params)
     server = _server.Server(host, params)
     if not server.folder and host.check and host.shadow.brings_unknown_files:
         host.unknown("verified", "size", "tables")
