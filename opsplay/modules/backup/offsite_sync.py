@@ -1,8 +1,8 @@
 """Send backups to a store elsewhere, fetch them from there, or prove that a recent one is there.
 
-Every file's sha256 is computed at the far end from what lies on its disk. A set's manifest is sent last, so that a set
-which can be seen there is whole; nothing there is overwritten or removed. What is fetched is compared with its manifest
-before the set bears its name here.
+The store is a host that `backup_store` has made one, or a bucket that speaks S3. Every file's sha256 is computed at the
+far end from what it has stored. A set's manifest is sent last, so that a set which can be seen there is whole; nothing
+there is overwritten or removed. What is fetched is compared with its manifest before the set bears its name here.
 """
 
 from __future__ import annotations
@@ -16,16 +16,33 @@ from opsplay.agent.host import Host
 from opsplay.agent.shadow import Node
 from opsplay.agent.sizes import free_bytes, told_size
 from opsplay.agent.spec import Choice, Float, Int, Name, Params, Path, Str
-from opsplay.modules.backup import _store_client
-from opsplay.modules.backup._store_client import Store, StoreError
+from opsplay.modules.backup._store import Store, StoreError, begun_at
+from opsplay.modules.backup._store_s3 import S3Store
+from opsplay.modules.backup._store_ssh import SshStore
 
 PARAMS = {
-    "host": Str(required=True, help="The store's host"),
+    "host": Str(help="A store over SSH: its host"),
     "port": Int(default=22, min=1, max=65535, help="Its SSH port"),
     "user": Name(default="backup-store", help="Its account"),
-    "host_key": Str(required=True, help="Its host key (`ssh-ed25519 AAAA…`): another one is refused"),
+    "host_key": Str(help="Its host key (`ssh-ed25519 AAAA…`): another one is refused"),
     "private_key": Path(help="The file of the key to log in with, on this host"),
     "key": Str(secret=True, help="The private key itself, in place of private_key: it is never written to a disk"),
+    "bucket": Name(help="A store that speaks S3: its bucket"),
+    "endpoint": Str(help="Its address, `https://s3.example.org:9000`; without it that of Amazon's region"),
+    "region": Str(default="us-east-1", help="The region that requests are signed for"),
+    "addressing": Choice("auto", "path", "virtual", default="auto", help="Where the bucket is named: in the path, or "
+                         "before the host's name; auto: in the path where an endpoint is given"),
+    "prefix": Str(default="", help="What all names in the bucket begin with"),
+    "access_key": Str(help="The access key's id"),
+    "secret_key": Str(secret=True, help="Its secret: it is on no command line and never written to a disk"),
+    "session_token": Str(secret=True, help="The token of temporary credentials"),
+    "credentials": Path(help="A file on this host in place of them, in the form of ~/.aws/credentials: its [default]"),
+    "ca_file": Path(help="Certificates (PEM, on this host) that vouch for the endpoint, in place of the system's"),
+    "part_size": Int(default=16, min=5, max=5120, help="MiB; a larger file is sent in parts of this size"),
+    "proof": Choice("checksum", "read", default="checksum", help="How the bucket proves a file: by the sha256 that it "
+                    "computed, where it has one, or always by reading the whole back"),
+    "timeout": Int(default=60, min=1, help="Seconds that the endpoint may be silent"),
+    "retries": Int(default=5, min=0, max=20, help="How often a request is repeated that the endpoint could not serve"),
     "dir": Path(required=True, help="The folder of the backups here"),
     "name": Name(required=True, help="Whose backups: the folder's name below dir"),
     "state": Choice("pushed", "pulled", "checked", default="pushed", help="Send, fetch, or look how old the newest is"),
@@ -33,17 +50,18 @@ PARAMS = {
     "select": Str(default="latest_verified", help="pulled: latest_verified, latest, or the stamp of a set"),
     "before": Str(help="pulled: only what was begun before this time (UTC, 2026-11-28T02:00:00Z)"),
     "max_age": Float(help="Fail when the newest verified set there is older than so many hours"),
-}
+}  # fmt: skip
 CHECK = "exact"
-EXCLUSIVE = (("private_key", "key"),)
+EXCLUSIVE = (
+    ("private_key", "key"), ("host", "bucket"), ("host_key", "bucket"),
+    ("credentials", "secret_key"), ("credentials", "access_key"), ("credentials", "session_token"),
+)  # fmt: skip
 
 
 def run(host: Host, params: Params) -> Dict[str, Any]:
-    if not params.key and not params.private_key:
-        host.fail("give private_key (a file on this host) or key (the private key itself)")
     directory = os.path.join(host.expand(params.dir), params.name)
     try:
-        with Store(host, params) as store:
+        with way(host, params) as store:
             if params.state == "checked":
                 result = summary(store, params)
             else:
@@ -52,6 +70,13 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
     except StoreError as problem:
         host.fail("%s: %s" % (params.name, problem))
     return host.outcome(**result)
+
+
+def way(host: Host, params: Params) -> Store:
+    """The store that the parameters name. Fails where they name none."""
+    if bool(params.host) == bool(params.bucket):
+        host.fail("give host (a store over SSH, made by backup_store) or bucket (a store that speaks S3)")
+    return S3Store(host, params) if params.bucket else SshStore(host, params)
 
 
 # --- pushed ---
@@ -71,7 +96,7 @@ def push(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
         host.note("", "%s\n" % stamp, "%s on %s" % (params.name, params.host))
         host.changed = True
     for backup in missing:
-        host.note("", "%s, %d bytes\n" % (backup.stamp, backup.size), "%s on %s" % (params.name, params.host))
+        host.note("", "%s, %d bytes\n" % (backup.stamp, backup.size), "%s on %s" % (params.name, store.place))
         if host.check:
             host.changed = True
         else:
@@ -104,9 +129,7 @@ def send(host: Host, store: Store, backup: Any, params: Params) -> int:
         where = "%s/%s/%s" % (params.name, backup.stamp, name)
         if store.put(where, backup.path(name), sha256, size, teller(host, where, sent, total)):
             host.changed = True
-        there = store.hash(where)
-        if (there["sha256"], there["size"]) != (sha256, size):
-            raise StoreError("%s differs over there: its disk holds %s" % (where, there["sha256"]))
+        store.prove(where, backup.path(name), sha256, size)
         sent += size
     return sent
 
@@ -124,7 +147,7 @@ def pull(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
     chosen = choose(store.sets(params.name), params)
     target = os.path.join(directory, chosen["stamp"])
     result = {"folder": target, "stamp": chosen["stamp"], "manifest": chosen["manifest"],
-              "begun_at": _store_client.begun_at(chosen["manifest"])}  # fmt: skip
+              "begun_at": begun_at(chosen["manifest"])}  # fmt: skip
     if os.path.exists(os.path.join(target, backups.MANIFEST)):
         here = backups.load(target)
         problems = backups.damage(host, here)
@@ -203,7 +226,7 @@ def summary(store: Store, params: Params) -> Dict[str, Any]:
     """What the store holds, and how old the newest verified set is. Fails with max_age. Raises StoreError."""
     sets = store.sets(params.name)
     verified = [entry for entry in sets if is_verified(entry["manifest"])]
-    begun = _store_client.begun_at(verified[-1]["manifest"]) if verified else None
+    begun = begun_at(verified[-1]["manifest"]) if verified else None
     age = None if begun is None else time.time() - begun
     found = {"there": len(sets), "newest": verified[-1]["stamp"] if verified else "", "newest_age": age}
     if params.max_age is not None and (age is None or age > params.max_age * 3600):

@@ -1,31 +1,33 @@
-"""Speak to a backup store: requests and contents over the ssh program, with the far end's key pinned."""
+"""A store over SSH: requests and contents through the ssh program, with the far end's key pinned."""
 
 from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List
 
-from opsplay.agent import backups, files, process, spawn
+from opsplay.agent import files, process, spawn
 from opsplay.agent.host import Host
+from opsplay.modules.backup._store import Store, StoreError
 
 # A line of the far end has at most this many bytes: the manifests of some hundred sets.
 LINE_MOST = 64 << 20
 CONNECT_SECONDS = 15
 
 
-class StoreError(Exception):
-    """The far end refused, or cannot be reached: `str()` says why."""
-
-
-class Store:
-    """An open way to a store. `with Store(host, dest) as store: store.put("app/…/app.dump", path, sha256)`.
+class SshStore(Store):
+    """A host that `backup_store` has made one.
 
     `dest` holds host, port, user, host_key, and private_key (a path) or key (the private key itself, which lives in an
-    ssh-agent's memory meanwhile and is never written to a disk).
+    ssh-agent's memory meanwhile and is never written to a disk). Fails where some of that lacks.
     """
 
     def __init__(self, host: Host, dest: Any) -> None:
+        if not dest.host_key:
+            host.fail("give host_key, the key of the store's host: another one is refused")
+        if not dest.key and not dest.private_key:
+            host.fail("give private_key (a file on this host) or key (the private key itself)")
+        self.place = str(dest.host)
         self._host = host
         self._dest = dest
         self._pid = self._agent_pid = 0
@@ -33,7 +35,7 @@ class Store:
         self._buffer = bytearray()
         self._folder = ""
 
-    def __enter__(self) -> "Store":
+    def __enter__(self) -> "SshStore":
         try:
             self._folder = self._host.temporary.folder("/run" if os.geteuid() == 0 else "/tmp")
             argv, env = self._command()
@@ -68,15 +70,9 @@ class Store:
     # --- requests ---
 
     def sets(self, name: str) -> List[Dict[str, Any]]:
-        """The manifests of the backups of one name, oldest first. Raises StoreError."""
         return list(self._ask({"do": "sets", "name": name})["sets"])
 
-    def hash(self, path: str) -> Dict[str, Any]:
-        """Size and sha256 of a file as the far end reads it from its disk. Raises StoreError."""
-        return self._ask({"do": "hash", "path": path})
-
     def put(self, path: str, source: str, sha256: str, size: int, told: Callable[[int], None]) -> bool:
-        """Send a file. Returns whether the far end did not have it. Raises StoreError, OSError."""
         self._say({"do": "put", "path": path, "size": size, "sha256": sha256})
         sent = 0
         for piece in files.read_chunks(source):
@@ -87,8 +83,12 @@ class Store:
             raise StoreError("%s changed while it was sent" % source)
         return bool(self._answer()["new"])
 
+    def prove(self, path: str, source: str, sha256: str, size: int) -> None:
+        there = self._ask({"do": "hash", "path": path})
+        if (there["sha256"], there["size"]) != (sha256, size):
+            raise StoreError("%s differs over there: its disk holds %s" % (path, there["sha256"]))
+
     def get(self, path: str) -> Iterator[bytes]:
-        """A file's content in pieces. Raises StoreError."""
         size = int(self._ask({"do": "get", "path": path})["size"])
         while size:
             piece = bytes(self._buffer[:size]) or os.read(self._out, min(size, 1 << 18))
@@ -190,11 +190,3 @@ def write_private(path: str, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "w") as file:
         file.write(text)
-
-
-def begun_at(manifest: Dict[str, Any]) -> Optional[float]:
-    """When a backup was begun, in seconds since 1970: that is the state it holds. None without a readable time."""
-    try:
-        return backups.seconds_of(manifest["started"])
-    except (KeyError, ValueError, TypeError):
-        return None
