@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -16,8 +17,10 @@ import pytest
 
 from opsplay.modules.backup import _s3_client
 from tests.lab.certificates import make as certificate
+from tests.lab.remote_module import copy_stripped
 from tests.modules.harness import run
 from tests.modules.s3server import BARE, ROOT, Endpoint, Fault, Way, serving, way_to
+from tests.modules.test_old_pythons import interpreters
 
 SYNC = "backup.offsite_sync"
 STAMP = "20260101T000000Z"
@@ -365,6 +368,20 @@ def test_a_transfer_that_never_ends_well_leaves_nothing(site: Site) -> None:
     assert list((elsewhere / "app").iterdir()) == []
 
 
+def test_what_is_no_set_is_not_taken_for_one(any_site: Site) -> None:
+    any_site.make()
+    assert not any_site.sync().get("failed")
+    whole = (any_site.folder / "app" / STAMP / "manifest.json").read_bytes()
+    strange = {"..": whole, ".x": whole, "3": b"no JSON", "4": b"[]", "5": b'{"version": 1}', "6": b"\xff"}
+    for stamp, content in strange.items():
+        name = f"site/a/app/{stamp}/manifest.json"
+        any_site.endpoint.admin.put_object(Bucket=any_site.bucket, Key=name, Body=content)
+    any_site.endpoint.admin.put_object(Bucket=any_site.bucket, Key="site/a/app/9/part/app.dump", Body=b"no manifest yet")
+    done = any_site.sync(state="pulled", dir=str(any_site.folder / "new"))
+    assert not done.get("failed") and done["stamp"] == STAMP
+    assert any_site.sync(state="checked")["there"] == 1
+
+
 def test_what_was_harmed_over_there_is_refused(site: Site) -> None:
     site.make()
     assert not site.sync().get("failed")
@@ -417,6 +434,38 @@ def test_memory_is_bounded(site: Site) -> None:
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         assert told["mib"] < 64, told
+
+
+@pytest.fixture(scope="module")
+def stripped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What travels to hosts, as it travels."""
+    folder = tmp_path_factory.mktemp("stripped")
+    for area in ("agent", "modules"):
+        shutil.copytree(ROOT / "opsplay" / area, folder / "opsplay" / area, copy_function=copy_stripped,
+                        ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
+    (folder / "opsplay/__init__.py").write_text("")
+    return folder
+
+
+@pytest.mark.parametrize("python", interpreters())
+def test_every_python_speaks_it(site: Site, stripped: Path, tmp_path: Path, python: str) -> None:
+    """Sent and fetched over TLS by each Python that is here, with nothing but its standard library."""
+    site.make(LARGE[: 6 * MIB])
+    ca = certificate("our CA", ca=True)
+    server = certificate("127.0.0.1", ["127.0.0.1"], ca)
+    for name, text in (("ca", ca.pem), ("cert", server.pem), ("key", server.key_pem)):
+        (tmp_path / name).write_text(text)
+    with way_to(site.endpoint, tmp_path / "cert", tmp_path / "key") as secured:
+        secured.faults = [Fault("cut", "PUT", "partNumber=2", at=MIB // 2), Fault("short", "GET", "app.dump", at=MIB)]
+        params = site.params(endpoint=secured.url, ca_file=str(tmp_path / "ca"))
+        for state, folder in (("pushed", site.folder), ("pulled", site.folder / "new")):
+            given = json.dumps({**params, "state": state, "dir": str(folder)})
+            done = subprocess.run(
+                [python, "-I", "-S", "-c", PROGRAM, str(stripped)], input=given, capture_output=True, text=True
+            )
+            assert done.returncode == 0, done.stderr
+        assert not any(fault.times for fault in secured.faults)
+    assert (site.folder / "new/app" / STAMP / "part/app.dump").read_bytes() == LARGE[: 6 * MIB]
 
 
 # --- the playbooks ---

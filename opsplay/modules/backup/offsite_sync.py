@@ -79,6 +79,16 @@ def way(host: Host, params: Params) -> Store:
     return S3Store(host, params) if params.bucket else SshStore(host, params)
 
 
+def sets_of(store: Store, params: Params) -> List[Dict[str, Any]]:
+    """The sets of the store that may be ones: what it says is not trusted to name a folder. Raises StoreError."""
+    return [entry for entry in store.sets(params.name) if is_set(entry.get("stamp"), entry.get("manifest"))]
+
+
+def is_set(stamp: Any, manifest: Any) -> bool:
+    named = isinstance(stamp, str) and bool(stamp) and not stamp.startswith(".") and "/" not in stamp
+    return named and isinstance(manifest, dict) and isinstance(manifest.get("files"), list)
+
+
 # --- pushed ---
 
 
@@ -87,13 +97,13 @@ def push(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
     ours, coming = backups.backups_below(directory), pretended(host, directory)
     if not ours and not coming:
         host.fail("%s holds no backup that could be sent" % directory)
-    there = {entry["stamp"] for entry in store.sets(params.name)}
+    there = {entry["stamp"] for entry in sets_of(store, params)}
     missing = [backup for backup in ours if backup.stamp not in there]
     if params.which == "newest":
         missing = [backup for backup in missing if backup is ours[-1]]
     sent = 0
     for stamp in coming:
-        host.note("", "%s\n" % stamp, "%s on %s" % (params.name, params.host))
+        host.note("", "%s\n" % stamp, "%s on %s" % (params.name, store.place))
         host.changed = True
     for backup in missing:
         host.note("", "%s, %d bytes\n" % (backup.stamp, backup.size), "%s on %s" % (params.name, store.place))
@@ -115,7 +125,7 @@ def pretended(host: Host, directory: str) -> List[str]:
 
 
 def send(host: Host, store: Store, backup: Any, params: Params) -> int:
-    """Send one set, its manifest last, and have each file read again over there. Raises StoreError."""
+    """Send one set, its manifest last, and have each file proven over there. Raises StoreError."""
     problems = backups.damage(host, backup)
     if problems:
         raise StoreError("%s is not sent: %s" % (backup.folder, "; ".join(problems)))
@@ -144,7 +154,7 @@ def teller(host: Host, where: str, before: int, total: int) -> Callable[[int], N
 
 def pull(host: Host, store: Store, directory: str, params: Params) -> Dict[str, Any]:
     """Fetch one set, unless it is here. Raises StoreError."""
-    chosen = choose(store.sets(params.name), params)
+    chosen = choose(sets_of(store, params), params)
     target = os.path.join(directory, chosen["stamp"])
     result = {"folder": target, "stamp": chosen["stamp"], "manifest": chosen["manifest"],
               "begun_at": begun_at(chosen["manifest"])}  # fmt: skip
@@ -224,7 +234,7 @@ def fetch(host: Host, store: Store, directory: str, chosen: Dict[str, Any], para
 
 def summary(store: Store, params: Params) -> Dict[str, Any]:
     """What the store holds, and how old the newest verified set is. Fails with max_age. Raises StoreError."""
-    sets = store.sets(params.name)
+    sets = sets_of(store, params)
     verified = [entry for entry in sets if is_verified(entry["manifest"])]
     begun = begun_at(verified[-1]["manifest"]) if verified else None
     age = None if begun is None else time.time() - begun
