@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 
 from opsplay.modules.backup._s3_address import Address
 from opsplay.modules.backup._s3_signature import Key, query_string, signed
-from opsplay.modules.backup._s3_words import explained, seconds_behind, unreachable
+from opsplay.modules.backup._s3_words import explained, reason, seconds_behind
 from opsplay.modules.backup._store import StoreError
 
 PIECE = 256 << 10
@@ -201,9 +201,10 @@ class Client:
             self._connection.endheaders()
             return self._sent(body)
         except _broken() as problem:
+            told = "the connection broke" if self._connection is not None else "it cannot be reached"
             self.close()
-            said, lasting = unreachable(problem, self._address.url, self._ca_file)
-            raise StoreError(said) if lasting else Passing(said) from None
+            lasting, said = reason(problem, self._address.url, self._ca_file)
+            raise StoreError(said) if lasting else Passing("%s: %s" % (told, said)) from None
 
     def _sent(self, body: Body) -> Any:
         sent, broken = 0, None
@@ -247,8 +248,10 @@ class Client:
 def _broken() -> Tuple[Any, ...]:
     """What ends a connection."""
     import http.client
+    import ssl
 
-    return (OSError, http.client.HTTPException)
+    # Python 3.6's exception for a certificate of another name is a ValueError.
+    return (OSError, http.client.HTTPException, ssl.CertificateError)
 
 
 def children(root: Any, tag: str, *names: str) -> List[Tuple[str, ...]]:

@@ -69,18 +69,18 @@ def clock(behind: Optional[float]) -> str:
     return "it is %s here, %d minutes %s" % (here, abs(behind) // 60, "behind" if behind > 0 else "ahead")
 
 
-def unreachable(problem: Exception, url: str, ca_file: str) -> Tuple[str, bool]:
-    """Why there is no connection, and whether another attempt would end the same way."""
+def reason(problem: Exception, url: str, ca_file: str) -> Tuple[bool, str]:
+    """Whether another attempt would end the same way, and why there is no connection."""
     import ssl
 
     told = getattr(problem, "verify_message", "") or getattr(problem, "strerror", "")
     told = str(told or problem or type(problem).__name__)
+    # Python 3.6 has an exception of its own for a certificate of another name, which is no SSLError.
+    if "not valid for" in told or (type(problem).__name__ == "CertificateError" and not isinstance(problem, OSError)):
+        return True, "%s shows a certificate for another name: %s" % (url, told)
     if isinstance(problem, ssl.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(problem):
         remedy = "%s does not vouch for it" % ca_file if ca_file else "give ca_file where the CA is your own"
-        return "%s shows a certificate that is not trusted (%s): %s" % (url, told, remedy), True
-    # Python 3.6 has an exception of its own for a certificate of another name.
-    if type(problem).__name__ in ("CertificateError", "SSLCertVerificationError"):
-        return "%s shows a certificate for another name: %s" % (url, told), True
+        return True, "%s shows a certificate that is not trusted (%s): %s" % (url, told, remedy)
     if isinstance(problem, ssl.SSLError) and ("WRONG_VERSION_NUMBER" in str(problem) or "HTTP_REQUEST" in str(problem)):
-        return "%s speaks no TLS there: give an endpoint with http:// where that is wanted" % url, True
-    return "%s cannot be reached: %s" % (url, told), False
+        return True, "%s speaks no TLS there: give an endpoint with http:// where that is wanted" % url
+    return False, told
