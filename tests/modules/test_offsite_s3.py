@@ -533,6 +533,18 @@ def test_the_playbooks_take_a_bucket(site: Site) -> None:
 
 
 @as_root
+def test_a_full_backup_goes_to_a_bucket_where_there_is_one(site: Site) -> None:
+    (site.folder / "conf").write_text("kept")
+    archives = {"config": {"paths": [str(site.folder / "conf")]}}
+    playbook = ROOT / "playbooks/full_backup.yml"
+    code, said = play(site, playbook, backup_archives=archives, offsite_bucket="", offsite_required=False)
+    assert code == 0 and "changed=1" in said and site.way.asked == [], said
+    code, said = play(site, playbook, backup_archives=archives)
+    assert code == 0 and "changed=2" in said, said
+    assert [name.rpartition("/")[2] for name in site.names()] == ["config.tar", "manifest.json"] * 2
+
+
+@as_root
 def test_what_a_playbook_lacks(site: Site) -> None:
     site.make()
     code, said = play(site, ROOT / "playbooks/offsite_sync.yml", offsite_bucket="")
