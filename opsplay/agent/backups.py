@@ -4,6 +4,7 @@
                               app.dump.age      the dump itself
                               proven.json       who restored it, when, and what was compared (once that was done)
     DIR/NAME/latest -> 20261128T020000Z         the newest whole one; emergency backups never become it
+    DIR/NAME/.listing-20261128T020000Z          of a full set: its trees, for the increments that stand on it
 
 NAME is the database, or what the caller names the set. A folder whose name begins with a dot is under way or was
 abandoned, and is no backup. Times are UTC.
@@ -24,6 +25,8 @@ from opsplay.agent.temporary import write_all
 MANIFEST = "manifest.json"
 PROOF = "proven.json"
 LATEST = "latest"
+# What the trees of a full set were, in a file beside it: names that an encrypted set must not tell stay on its host.
+LISTING = ".listing-"
 STAMP = "%Y%m%dT%H%M%SZ"
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 VERSION = 1
@@ -67,6 +70,12 @@ class Backup:
         return str(self.data.get("tag") or "")
 
     @property
+    def increment_of(self) -> Optional[Dict[str, Any]]:
+        """Of an increment: the `stamp` of the full backup it stands on, and that one's `manifest_sha256`."""
+        found = self.data.get("increment_of")
+        return dict(found) if found else None
+
+    @property
     def size(self) -> int:
         """Its bytes on disk."""
         return sum(int(entry["size"]) for entry in self.files)
@@ -92,6 +101,7 @@ class Backup:
             "size": self.size,
             "verified": (data.get("verified") or {}).get("level", ""),
             "proven": bool(self.proof),
+            "increment_of": (self.increment_of or {}).get("stamp", ""),
             "encrypted": bool(data.get("encryption")),
         }
 
@@ -233,6 +243,9 @@ def withdraw(host: Host, backup: Backup) -> None:
     sync_directory(directory)
     remove_tree(hidden)
     host.temporary.paths.discard(hidden)
+    listing = os.path.join(directory, LISTING + backup.stamp)
+    if os.path.lexists(listing):
+        os.unlink(listing)
 
 
 def sync_tree(folder: str) -> None:

@@ -29,7 +29,7 @@ BOOT = "opsplay.agent.boot"
 ON_DEMAND = frozenset(
     "opsplay.agent." + name
     for name in (
-        "backups", "cipher", "connection", "download", "facts", "locks", "metrics", "permissions", "pipeline",
+        "backups", "chain", "cipher", "connection", "download", "facts", "locks", "metrics", "permissions", "pipeline",
         "retention", "sizes", "stages", "way_back", "web",
     )
 )  # fmt: skip

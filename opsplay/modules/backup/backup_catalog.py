@@ -1,7 +1,7 @@
 """Say which backups there are, choose one to restore from, and fail when the newest is too old or not good enough.
 
 It judges by the manifests, never by the times or names of files: a file that was touched, or one that is still being
-written, is not chosen.
+written, is not chosen. An increment is chosen only when the full set that it stands on is there and is the right one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import time
 from typing import Any, Dict, List, Optional
 
-from opsplay.agent import backups
+from opsplay.agent import backups, chain
 from opsplay.agent.backups import LEVELS, Backup
 from opsplay.agent.host import Host
 from opsplay.agent.spec import Bool, Choice, Int, Name, Path, Str
@@ -49,7 +49,7 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
     if params.select or params.max_age:
         selected = choose(host, params, directory, names, found)
         if params.check:
-            damaged = backups.damage(host, selected)
+            damaged = chain.damage(host, selected)
             if damaged:
                 host.fail("; ".join(damaged), **result)
         result["selected"] = told(selected)
@@ -60,6 +60,10 @@ def choose(host: Host, params: Any, directory: str, names: List[str], found: Lis
     """The newest that is good enough. Fails when there is none, or it is too old."""
     kind = params.select or "latest"
     fit = [backup for backup in found if (params.tags or not backup.tag) and good_enough(backup, kind, params.level)]
+    broken = [backup.stamp for backup in fit if not chain.stands(host, backup)]
+    if broken:
+        host.warn("not chosen, since what they stand on is missing or another: %s" % ", ".join(broken))
+    fit = [backup for backup in fit if backup.stamp not in broken]
     if not fit:
         what = {"latest": "", "latest_verified": " verified", "latest_proven": " proven"}[kind]
         where = "%s (%s)" % (directory, ", ".join(names) or "no backups at all")

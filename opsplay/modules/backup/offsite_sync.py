@@ -2,16 +2,16 @@
 
 Every file's sha256 is computed at the far end from what lies on its disk. A set's manifest is sent last, so that a set
 which can be seen there is whole; nothing there is overwritten or removed. What is fetched is compared with its manifest
-before the set bears its name here.
+before the set bears its name here. An increment travels after the full set that it stands on, and not without it.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
-from opsplay.agent import backups, files
+from opsplay.agent import backups, chain, files
 from opsplay.agent.host import Host
 from opsplay.agent.shadow import Node
 from opsplay.agent.spec import Choice, Float, Int, Name, Params, Path, Str
@@ -64,7 +64,8 @@ def push(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
     there = {entry["stamp"] for entry in store.sets(params.name)}
     missing = [backup for backup in ours if backup.stamp not in there]
     if params.which == "newest":
-        missing = [backup for backup in missing if backup is ours[-1]]
+        newest = ours[-1].increment_of or {}
+        missing = [backup for backup in missing if backup is ours[-1] or backup.stamp == newest.get("stamp")]
     sent = 0
     for stamp in coming:
         host.note("", "%s\n" % stamp, "%s on %s" % (params.name, params.host))
@@ -93,6 +94,8 @@ def send(host: Host, store: Store, backup: Any, params: Params) -> int:
     problems = backups.damage(host, backup)
     if problems:
         raise StoreError("%s is not sent: %s" % (backup.folder, "; ".join(problems)))
+    if backup.increment_of is not None:
+        refuse_lonely(host, store, backup, params)
     parts = [(entry["name"], entry["sha256"], entry["size"]) for entry in backup.files]
     for extra in (backups.PROOF, backups.MANIFEST):
         path = backup.path(extra)
@@ -110,6 +113,19 @@ def send(host: Host, store: Store, backup: Any, params: Params) -> int:
     return sent
 
 
+def refuse_lonely(host: Host, store: Store, backup: backups.Backup, params: Params) -> None:
+    """Raises StoreError for an increment whose base the store does not have."""
+    wanted = backup.increment_of or {}
+    where = "%s/%s/%s" % (params.name, wanted["stamp"], backups.MANIFEST)
+    try:
+        there = store.hash(where)["sha256"]
+    except StoreError as problem:
+        text = "%s is not sent, since it stands on a set that the store lacks: %s"
+        raise StoreError(text % (backup.stamp, problem)) from None
+    if there != wanted["manifest_sha256"]:
+        raise StoreError("%s is not sent: the store has another set as %s" % (backup.stamp, wanted["stamp"]))
+
+
 def teller(host: Host, where: str, before: int, total: int) -> Callable[[int], None]:
     """Tells how much of a set has been sent, when so much of a file has."""
     return lambda sent: host.progress("sending %s" % where, before + sent, total)
@@ -119,16 +135,31 @@ def teller(host: Host, where: str, before: int, total: int) -> Callable[[int], N
 
 
 def pull(host: Host, store: Store, directory: str, params: Params) -> Dict[str, Any]:
+    """Fetch one set, unless it is here, and before it what it stands on. Raises StoreError."""
+    sets = store.sets(params.name)
+    chosen = choose(sets, params)
+    base = base_of(chosen, sets)
+    result = {"folder": os.path.join(directory, chosen["stamp"]), "stamp": chosen["stamp"],
+              "manifest": chosen["manifest"], "begun_at": _store_client.begun_at(chosen["manifest"]),
+              "base": base["stamp"] if base is not None else ""}  # fmt: skip
+    for each in ([base] if base is not None else []) + [chosen]:
+        bring(host, store, directory, each, params)
+    if not host.check:
+        try:
+            chain.base_of(host, backups.load(result["folder"]))
+        except chain.Broken as problem:
+            raise StoreError("what came is refused: %s" % problem) from None
+    return result
+
+
+def bring(host: Host, store: Store, directory: str, chosen: Dict[str, Any], params: Params) -> None:
     """Fetch one set, unless it is here. Raises StoreError."""
-    chosen = choose(store.sets(params.name), params)
     target = os.path.join(directory, chosen["stamp"])
-    result = {"folder": target, "stamp": chosen["stamp"], "manifest": chosen["manifest"],
-              "begun_at": _store_client.begun_at(chosen["manifest"])}  # fmt: skip
     if os.path.exists(os.path.join(target, backups.MANIFEST)):
         here = backups.load(target)
         problems = backups.damage(host, here)
         if not problems and here.data == chosen["manifest"]:
-            return result
+            return
         host.fail("%s is here and is not what the store has: %s" % (target, "; ".join(problems) or "another manifest"))
     backups.make_folder(host, directory)
     host.note("", "%s\n" % chosen["stamp"], directory)
@@ -137,7 +168,26 @@ def pull(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
         host.pretend(target, Node("directory", 0o700, os.geteuid(), os.getegid()))
     else:
         fetch(host, store, directory, chosen, params)
-    return result
+
+
+def base_of(chosen: Dict[str, Any], sets: List[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
+    """What a set stands on, of those that the store has; None when it stands by itself. Raises StoreError."""
+    wanted = chosen["manifest"].get("increment_of")
+    if not wanted:
+        return None
+    found = [entry for entry in sets if entry["stamp"] == wanted.get("stamp")]
+    if not found:
+        raise StoreError("%s stands on %s, which the store does not have" % (chosen["stamp"], wanted.get("stamp")))
+    return found[0]
+
+
+def stands(entry: Dict[str, Any], sets: List[Dict[str, Any]]) -> bool:
+    """Whether the store has what a set stands on."""
+    try:
+        base_of(entry, sets)
+    except StoreError:
+        return False
+    return True
 
 
 def choose(sets: List[Dict[str, Any]], params: Params) -> Dict[str, Any]:
@@ -146,7 +196,7 @@ def choose(sets: List[Dict[str, Any]], params: Params) -> Dict[str, Any]:
     if params.before:
         found = [entry for entry in found if entry["manifest"].get("started", "9") < params.before]
     if params.select == "latest_verified":
-        found = [entry for entry in found if is_verified(entry["manifest"])]
+        found = [entry for entry in found if is_verified(entry["manifest"]) and stands(entry, sets)]
     elif params.select != "latest":
         found = [entry for entry in found if entry["stamp"] == params.select]
     if not found:
@@ -192,7 +242,7 @@ def fetch(host: Host, store: Store, directory: str, chosen: Dict[str, Any], para
 def summary(store: Store, params: Params) -> Dict[str, Any]:
     """What the store holds, and how old the newest verified set is. Fails with max_age. Raises StoreError."""
     sets = store.sets(params.name)
-    verified = [entry for entry in sets if is_verified(entry["manifest"])]
+    verified = [entry for entry in sets if is_verified(entry["manifest"]) and stands(entry, sets)]
     begun = _store_client.begun_at(verified[-1]["manifest"]) if verified else None
     age = None if begun is None else time.time() - begun
     found = {"there": len(sets), "newest": verified[-1]["stamp"] if verified else "", "newest_age": age}
