@@ -1,6 +1,7 @@
 """Backups as they lie in their folder: one folder each, published by one rename, described by its manifest.
 
     DIR/NAME/20261128T020000Z/manifest.json     what it is, its files with their hashes, the rows it must hold
+                              manifest.json.sig the manifest's signature, by the SSH host key of who made it
                               app.dump.age      the dump itself
                               proven.json       who restored it, when, and what was compared (once that was done)
     DIR/NAME/latest -> 20261128T020000Z         the newest whole one; emergency backups never become it
@@ -24,6 +25,7 @@ from opsplay.agent.temporary import write_all
 
 MANIFEST = "manifest.json"
 PROOF = "proven.json"
+SIGNATURE = MANIFEST + ".sig"
 LATEST = "latest"
 # What the trees of a full set were, in a file beside it: names that an encrypted set must not tell stay on its host.
 LISTING = ".listing-"
@@ -103,6 +105,7 @@ class Backup:
             "proven": bool(self.proof),
             "increment_of": (self.increment_of or {}).get("stamp", ""),
             "encrypted": bool(data.get("encryption")),
+            "signed": os.path.isfile(self.path(SIGNATURE)),
         }
 
 
@@ -201,14 +204,23 @@ def make_folder(host: Host, directory: str) -> None:
         sync_directory(os.path.dirname(directory))
 
 
-def publish(host: Host, hidden: str, data: Dict[str, Any], began: float, mode: int = 0o600) -> Backup:
+def publish(
+    host: Host, hidden: str, data: Dict[str, Any], began: float, mode: int = 0o600, sign: str = "auto"
+) -> Backup:
     """Let a hidden folder in DIR/NAME that holds a backup's files become that backup. Raises OSError.
 
-    Its manifest is written, all is brought to the disk, and one rename gives it its name: when it was begun, or the
-    next second that no other one bears.
+    Its manifest is written and signed, all is brought to the disk, and one rename gives it its name: when it was begun,
+    or the next second that no other one bears. Fails where `sign` is required and cannot be.
     """
+    from opsplay.agent import signatures
+
     directory = os.path.dirname(hidden)
-    write_manifest(hidden, data, mode)
+    write_new(os.path.join(hidden, MANIFEST), encoded(data), mode)
+    problem = signatures.sign(host, hidden, mode)
+    if problem and sign == "required":
+        host.fail("the backup %s cannot be signed: %s; it was not published" % (data["name"], problem))
+    if problem:
+        host.warn("the backup %s is not signed: %s" % (data["name"], problem))
     sync_tree(hidden)
     with host.critical(PUBLISHING):
         while True:
@@ -287,12 +299,11 @@ def encoded(data: Dict[str, Any]) -> bytes:
     return (json.dumps(data, indent=2, sort_keys=True) + "\n").encode()
 
 
-def write_manifest(folder: str, data: Dict[str, Any], mode: int) -> None:
-    """Write a backup's manifest. Raises OSError."""
-    path = os.path.join(folder, MANIFEST)
+def write_new(path: str, content: bytes, mode: int) -> None:
+    """Write a file that is not there. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
-        write_all(fd, encoded(data))
+        write_all(fd, content)
     finally:
         os.close(fd)
 

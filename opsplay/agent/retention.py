@@ -81,7 +81,9 @@ def prune(host: Host, directory: str, params: Any, coming: Optional[Backup] = No
     known = backups_below(directory) + ([coming] if coming is not None else [])
     current = coming or latest(directory)
     removed = []
-    for backup in expired(known, params, current.stamp if current else ""):
+    gone = expired(known, params, current.stamp if current else "")
+    # Increments before what they stand on: at no time one lacks its base.
+    for backup in sorted(gone, key=lambda each: each.increment_of is None):
         if not host.check and came_to_be_wanted(directory, backup):
             continue
         host.note("backup of %s\n" % backup.data["finished"], "", backup.folder)

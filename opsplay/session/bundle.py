@@ -30,7 +30,7 @@ ON_DEMAND = frozenset(
     "opsplay.agent." + name
     for name in (
         "backups", "chain", "cipher", "connection", "download", "facts", "locks", "metrics", "permissions", "pipeline",
-        "retention", "sizes", "stages", "way_back", "web",
+        "retention", "signatures", "sizes", "stages", "way_back", "web",
     )
 )  # fmt: skip
 # Primitives whose code is one of these: naming the primitive takes it along.

@@ -88,7 +88,7 @@ def test_a_full_set_is_whole_encrypted_and_private(fresh: Service) -> None:
         assert fresh.host.run(f"sha256sum '{result['folder']}/{entry['name']}'").stdout.split()[0] == entry["sha256"]
     found = fresh.host.run(f"cd {result['folder']} && find . -type f -printf '%m %P\\n' | sort -k2").stdout.split("\n")
     assert all(line.startswith("600 ") for line in found if line)
-    assert {line.split()[1] for line in found if line} == {"manifest.json"} | {entry["name"] for entry in data["files"]}
+    assert {line.split()[1] for line in found if line} == {"manifest.json", "manifest.json.sig"} | {entry["name"] for entry in data["files"]}
     assert "s3cret-word" not in fresh.host.run(f"grep -rac s3cret-word {DIR} | grep -v :0", check=False).stdout
     denied = fresh.host.run(["runuser", "-u", "plain", "--", "ls", DIR + "/shop"], check=False)
     assert denied.returncode != 0

@@ -36,18 +36,19 @@ class Nested:
             inside = os.path.relpath(backup.folder, folder)
             # Its files were hashed as they were made, and are not read for it again.
             parts += [dict(entry, name=os.path.join(inside, entry["name"])) for entry in backup.files]
-            parts.append(self._manifest(backup, inside))
+            parts += [self._described(backup, inside, name) for name in (backups.MANIFEST, backups.SIGNATURE)
+                      if os.path.exists(backup.path(name))]  # fmt: skip
             link = os.path.join(os.path.dirname(backup.folder), backups.LATEST)
             if os.path.lexists(link):
                 os.unlink(link)
         folders = sorted({os.path.dirname(part["name"]) for part in parts})
         return {"name": self.name, "kind": self._kind, "folders": folders, "files": parts}
 
-    def _manifest(self, backup: backups.Backup, inside: str) -> Dict[str, Any]:
-        """Its own manifest as a file of the set."""
-        path = backup.path(backups.MANIFEST)
+    def _described(self, backup: backups.Backup, inside: str, name: str) -> Dict[str, Any]:
+        """Its own manifest, or that one's signature, as a file of the set."""
+        path = backup.path(name)
         size, sha256 = os.stat(path).st_size, self._host.digest(path, "sha256")
-        return {"name": os.path.join(inside, backups.MANIFEST), "size": size, "sha256": sha256}
+        return {"name": os.path.join(inside, name), "size": size, "sha256": sha256}
 
 
 def pg_backup(host: Host, given: Dict[str, Any]) -> Dict[str, Any]:

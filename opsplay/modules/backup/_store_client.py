@@ -75,6 +75,15 @@ class Store:
         """Size and sha256 of a file as the far end reads it from its disk. Raises StoreError."""
         return self._ask({"do": "hash", "path": path})
 
+    def holds(self, path: str) -> bool:
+        """Whether a file is there. Raises StoreError."""
+        try:
+            return bool(self.hash(path))
+        except StoreError as problem:
+            if str(problem).endswith("%s is not there" % path):
+                return False
+            raise
+
     def put(self, path: str, source: str, sha256: str, size: int, told: Callable[[int], None]) -> bool:
         """Send a file. Returns whether the far end did not have it. Raises StoreError, OSError."""
         self._say({"do": "put", "path": path, "size": size, "sha256": sha256})

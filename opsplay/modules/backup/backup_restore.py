@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
-from opsplay.agent import backups, chain
+from opsplay.agent import backups, chain, signatures
 from opsplay.agent.cipher import KEY, Decipher
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Failed
+from opsplay.agent.signatures import SIGNED_BY
 from opsplay.agent.spec import Bool, Params, Path, Raw, Str
 from opsplay.agent.spec import List as Listing
 from opsplay.modules.backup import _joining, _unpacking
@@ -25,6 +26,7 @@ PARAMS = dict(
         "parts": Listing(of=Str(), default=[], help="The archives to restore; without it, all of the set"),
         "validate": Listing(of=Raw(), split=False, default=[], help="Programs (lists of words) that must be content, "
                             "such as [nginx, -t]"),
+        "signed_by": SIGNED_BY,
         "keep_old": Bool(default=True, help="Keep what was there under a dated name"),
     },
     **KEY,
@@ -43,6 +45,7 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
             host.unknown("folder", "databases", "restored", "kept")
             return host.outcome()
         host.fail(str(problem))
+    signatures.require(host, backup, params.signed_by)
     problems = chain.damage(host, backup)
     if problems:
         host.fail("the set is refused: %s; nothing was changed" % "; ".join(problems))

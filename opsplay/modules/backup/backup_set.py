@@ -16,13 +16,14 @@ import os
 import time
 from typing import Any, Dict, List, Optional
 
-from opsplay.agent import backups, chain, cipher, metrics, retention
+from opsplay.agent import backups, chain, cipher, metrics, retention, signatures
 from opsplay.agent.cipher import ENCRYPT
 from opsplay.agent.host import Host, ModuleFailed
 from opsplay.agent.metrics import METRICS
 from opsplay.agent.pipeline import Failed
 from opsplay.agent.retention import RETENTION
 from opsplay.agent.shadow import Node
+from opsplay.agent.signatures import SIGN
 from opsplay.agent.sizes import free_bytes, told_size
 from opsplay.agent.spec import Choice, Int, Name, Params, Path, Raw, Str
 from opsplay.agent.spec import Dict as Mapping
@@ -45,6 +46,7 @@ PARAMS = dict(
         "release": Path(help="A link whose target names the release, for the record"),
         "tag": Name(help="A word that keeps the set from being pruned"),
         "encrypt": ENCRYPT,
+        "sign": SIGN,
         "wait": Int(default=600, min=0, help="Seconds to wait for another backup of this set"),
     },
     **RETENTION,
@@ -58,6 +60,7 @@ WHOLE = ("full", "incremental", "emergency")
 
 
 def run(host: Host, params: Params) -> Dict[str, Any]:
+    signatures.refuse_unable(host, params.sign)
     whole = params.type in WHOLE
     directory = os.path.join(host.expand(params.dir), params.name if whole else "%s-%s" % (params.name, params.type))
     base = _increments.find(host, params, directory) if params.type == "incremental" else None
@@ -106,7 +109,7 @@ def parts_of(host: Host, params: Params, base: Optional[_increments.Base]) -> Li
         if name != backups.folder_name(name) or name in (backups.MANIFEST, backups.LATEST):
             host.fail("%r cannot be the name of a part; use letters, digits, - and _" % name)
     found: List[Any] = []
-    common = {"encrypt": params.encrypt} if params.encrypt else {}
+    common = dict({"sign": params.sign}, **({"encrypt": params.encrypt} if params.encrypt else {}))
     try:
         if params.type != "config":
             for name, given in sorted(params.databases.items()):
@@ -199,7 +202,7 @@ def make(
     listing = _increments.listing_of(parts) if params.type == "full" else None
     if listing is not None:
         manifest["listing"] = listing.described()
-    backup = backups.publish(host, hidden, manifest, began)
+    backup = backups.publish(host, hidden, manifest, began, sign=params.sign)
     if listing is not None:
         listing.keep(host, backup)
     _increments.stand(host, backup)

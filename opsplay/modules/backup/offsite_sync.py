@@ -11,9 +11,10 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from opsplay.agent import backups, chain, files
+from opsplay.agent import backups, chain, files, signatures
 from opsplay.agent.host import Host
 from opsplay.agent.shadow import Node
+from opsplay.agent.signatures import SIGNED_BY
 from opsplay.agent.spec import Choice, Float, Int, Name, Params, Path, Str
 from opsplay.modules.backup import _store_client
 from opsplay.modules.backup._store_client import Store, StoreError
@@ -31,6 +32,7 @@ PARAMS = {
     "which": Choice("newest", "all", default="all", help="pushed: what is sent of what the store lacks"),
     "select": Str(default="latest_verified", help="pulled: latest_verified, latest, or the stamp of a set"),
     "before": Str(help="pulled: only what was begun before this time (UTC, 2026-11-28T02:00:00Z)"),
+    "signed_by": SIGNED_BY,
     "max_age": Float(help="Fail when the newest verified set there is older than so many hours"),
 }
 CHECK = "exact"
@@ -97,7 +99,7 @@ def send(host: Host, store: Store, backup: Any, params: Params) -> int:
     if backup.increment_of is not None:
         refuse_lonely(host, store, backup, params)
     parts = [(entry["name"], entry["sha256"], entry["size"]) for entry in backup.files]
-    for extra in (backups.PROOF, backups.MANIFEST):
+    for extra in (backups.PROOF, backups.SIGNATURE, backups.MANIFEST):
         path = backup.path(extra)
         if os.path.exists(path):
             parts.append((extra, host.digest(path, "sha256"), os.stat(path).st_size))
@@ -144,11 +146,6 @@ def pull(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
               "base": base["stamp"] if base is not None else ""}  # fmt: skip
     for each in ([base] if base is not None else []) + [chosen]:
         bring(host, store, directory, each, params)
-    if not host.check:
-        try:
-            chain.base_of(host, backups.load(result["folder"]))
-        except chain.Broken as problem:
-            raise StoreError("what came is refused: %s" % problem) from None
     return result
 
 
@@ -157,7 +154,8 @@ def bring(host: Host, store: Store, directory: str, chosen: Dict[str, Any], para
     target = os.path.join(directory, chosen["stamp"])
     if os.path.exists(os.path.join(target, backups.MANIFEST)):
         here = backups.load(target)
-        problems = backups.damage(host, here)
+        signatures.require(host, here, params.signed_by)
+        problems = chain.damage(host, here)
         if not problems and here.data == chosen["manifest"]:
             return
         host.fail("%s is here and is not what the store has: %s" % (target, "; ".join(problems) or "another manifest"))
@@ -215,6 +213,8 @@ def fetch(host: Host, store: Store, directory: str, chosen: Dict[str, Any], para
     """Fetch a set into a hidden folder, compare it with its manifest, and give it its name. Raises StoreError."""
     work = host.temporary.folder(directory)
     names = [entry["name"] for entry in chosen["manifest"]["files"]]
+    where = "%s/%s/%s" % (params.name, chosen["stamp"], backups.SIGNATURE)
+    names += [backups.SIGNATURE] if store.holds(where) else []
     for name in names + [backups.MANIFEST]:
         path = os.path.join(work, name)
         if os.path.dirname(os.path.normpath(path)) != work and not os.path.normpath(path).startswith(work + "/"):
@@ -227,7 +227,11 @@ def fetch(host: Host, store: Store, directory: str, chosen: Dict[str, Any], para
             file.flush()
             os.fsync(file.fileno())
     here = backups.load(work)
-    problems = backups.damage(host, here)
+    try:
+        signatures.refuse(host, here, params.signed_by)
+    except signatures.Refused as problem:
+        raise StoreError("what came is refused: %s" % str(problem).replace(work, chosen["stamp"])) from None
+    problems = chain.damage(host, here)
     if problems or here.data != chosen["manifest"]:
         raise StoreError("what came is refused: %s" % ("; ".join(problems) or "its manifest has changed meanwhile"))
     with host.critical(backups.PUBLISHING):
