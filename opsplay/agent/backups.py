@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import time
 from typing import Any, Dict, List, Optional
 
-from opsplay.agent.files import place, remove_tree, sync_directory
+from opsplay.agent.files import place, remove_tree, sync_directory, sync_tree, write_new
 from opsplay.agent.host import Host
-from opsplay.agent.temporary import write_all
 
 MANIFEST = "manifest.json"
 PROOF = "proven.json"
@@ -260,21 +258,6 @@ def withdraw(host: Host, backup: Backup) -> None:
         os.unlink(listing)
 
 
-def sync_tree(folder: str) -> None:
-    """Bring a folder with all that it holds to the disk. Raises OSError."""
-    for above, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            if not stat.S_ISREG(os.lstat(os.path.join(above, name)).st_mode):
-                # Links and the like last with the folder that names them.
-                continue
-            fd = os.open(os.path.join(above, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        sync_directory(above)
-
-
 def damage(host: Host, backup: Backup) -> List[str]:
     """What differs from the manifest: files that are missing, of another size or hash. Reads every byte."""
     found = []
@@ -297,15 +280,6 @@ def encoded(data: Dict[str, Any]) -> bytes:
     import json
 
     return (json.dumps(data, indent=2, sort_keys=True) + "\n").encode()
-
-
-def write_new(path: str, content: bytes, mode: int) -> None:
-    """Write a file that is not there. Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    try:
-        write_all(fd, content)
-    finally:
-        os.close(fd)
 
 
 def _document(path: str) -> Optional[Dict[str, Any]]:

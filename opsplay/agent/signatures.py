@@ -10,6 +10,7 @@ import os
 from typing import Any, Dict, List
 
 from opsplay.agent import backups
+from opsplay.agent.files import write_new
 from opsplay.agent.host import Host
 from opsplay.agent.spec import Choice, Str
 from opsplay.agent.spec import List as ListOf
@@ -67,7 +68,7 @@ def sign(host: Host, folder: str, mode: int) -> str:
     done = host.query(["ssh-keygen", "-q", "-Y", "sign", "-f", key_path(), "-n", NAMESPACE], stdin=content)
     if done.rc != 0 or "SSH SIGNATURE" not in done.stdout:
         return "%s: %s" % (key_path(), done.stderr.strip() or done.error or "ssh-keygen said nothing")
-    backups.write_new(os.path.join(folder, SIGNATURE), done.stdout.encode(), mode)
+    write_new(os.path.join(folder, SIGNATURE), done.stdout.encode(), mode)
     return ""
 
 
@@ -140,8 +141,8 @@ def verified(host: Host, content: bytes, signature: bytes, key: str) -> str:
     folder = host.temporary.folder("/run" if os.access("/run", os.W_OK) else "/tmp")
     try:
         allowed, given = os.path.join(folder, "signers"), os.path.join(folder, "signature")
-        backups.write_new(allowed, ('%s namespaces="%s" %s\n' % (PRINCIPAL, NAMESPACE, key)).encode(), 0o600)
-        backups.write_new(given, signature, 0o600)
+        write_new(allowed, ('%s namespaces="%s" %s\n' % (PRINCIPAL, NAMESPACE, key)).encode(), 0o600)
+        write_new(given, signature, 0o600)
         words = ["-Y", "verify", "-f", allowed, "-I", PRINCIPAL, "-n", NAMESPACE, "-s", given]
         done = host.query([program] + words, stdin=content)
     finally:
@@ -164,14 +165,19 @@ def same(content: bytes, data: Dict[str, Any]) -> bool:
 
 
 def public_keys(host: Host, texts: List[str]) -> List[str]:
-    """Each key as `kind base64`, whatever stands around it. Fails for what holds none."""
-    found = []
-    for line in [line for text in texts for line in text.split("\n") if line.strip()]:
+    """Each key as `kind base64`, whatever stands around it; comments are skipped. Fails for what holds none."""
+    found: List[str] = []
+    for line in [line.strip() for text in texts for line in text.split("\n")]:
+        if not line or line.startswith("#"):
+            continue
         words = line.split()
         at = next((place for place, word in enumerate(words[:-1]) if word in KINDS), None)
-        if at is None or blob(words[at + 1])[:1] != [words[at].encode()]:
-            host.fail("signed_by: %r is no public SSH key; write it as ssh-ed25519 AAAA..." % line.strip()[:60])
+        # A line of known_hosts that begins with @ is of a key that is revoked, or signs others.
+        if at is None or line.startswith("@") or blob(words[at + 1])[:1] != [words[at].encode()]:
+            host.fail("signed_by: %r is no public SSH key; write it as ssh-ed25519 AAAA..." % line[:60])
         found.append("%s %s" % (words[at], words[at + 1]))
+    if not found:
+        host.fail("signed_by holds no key")
     return found
 
 

@@ -55,7 +55,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 def forms(key: str) -> list[str]:
     """A public key as it may be at hand."""
     kind, text, *_ = key.split()
-    return [key, f"{kind} {text}", f"app1,192.0.2.1 {kind} {text}", f"# of app1\n[app1]:2222 {kind} {text} c\n".split("\n")[1]]
+    return [key, f"{kind} {text}", f"app1,192.0.2.1 {kind} {text}", f"# Host app1 found: line 3\n[app1]:2222 {kind} {text}\n"]
 
 
 def test_what_the_host_signed_is_taken(site: Site) -> None:
@@ -174,7 +174,7 @@ def test_a_host_without_a_key(site: Site) -> None:
 
 def test_signers_that_are_no_keys_are_named(site: Site) -> None:
     made = site.make()
-    for wrong in ("app1", "ssh-ed25519 AAAA", "ssh-ed25519 " + "A" * 68, site.private.read_text()):
+    for wrong in ("app1", "ssh-ed25519 AAAA", "ssh-ed25519 " + "A" * 68, f"@revoked app1 {site.key}"):
         result = site.back(made["folder"], wrong)
         assert result["failed"] and "is no public SSH key" in result["msg"]
 

@@ -31,7 +31,7 @@ out = os.fdopen(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600
 KINDS = {tarfile.DIRTYPE: "d", tarfile.SYMTYPE: "l", tarfile.LNKTYPE: "h"}
 options = {"bufsize": 1 << 18, "encoding": "utf-8", "errors": "surrogateescape"}
 with tarfile.open(fileobj=sys.stdin.buffer, mode="r|", **options) as tar:
-    for member in tar:
+    for member in iter(tar.next, None):
         tar.members = []
         kind = "f" if member.isreg() else KINDS.get(member.type, "o")
         found = ""
@@ -43,9 +43,11 @@ with tarfile.open(fileobj=sys.stdin.buffer, mode="r|", **options) as tar:
                     break
                 digest.update(piece)
             found = digest.hexdigest()
+        # The name in the header of a file with holes is made up, where it needs an extended one.
+        name = member.pax_headers.get("GNU.sparse.name", member.name)
         when = member.pax_headers.get("mtime", str(member.mtime))
         owner = [member.uname, member.gname, member.uid, member.gid]
-        out.write(json.dumps([member.name, kind, member.mode, owner, member.size, when, member.linkname, found]) + "\n")
+        out.write(json.dumps([name, kind, member.mode, owner, member.size, when, member.linkname, found]) + "\n")
 out.close()
 while sys.stdin.buffer.read(1 << 20):
     pass

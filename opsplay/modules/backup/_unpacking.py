@@ -49,7 +49,7 @@ class Unpacking:
             self.unpack(path, hidden)
             new = os.path.join(hidden, path.lstrip("/"))
             if os.path.isdir(new):
-                backups.sync_tree(new)
+                files.sync_tree(new)
             ready.append((path, new))
         with self._host.critical(backups.PUBLISHING):
             for path, new in ready:

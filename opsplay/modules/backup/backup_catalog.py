@@ -20,6 +20,7 @@ from opsplay.agent.spec import List as ListOf
 PARAMS = {
     "dir": Path(required=True, help="The folder of all backups"),
     "name": ListOf(of=Name(), default=[], help="Only of these names. Default: of all that there are"),
+    "stamp": Str(help="Only the one whose folder bears this name"),
     "select": Choice(
         "latest", "latest_verified", "latest_proven",
         help="Return one as `selected`, and fail when there is none: the newest, the newest that was verified when it"
@@ -44,6 +45,8 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
     found: List[Backup] = []
     for name in names:
         found += backups.backups_below(os.path.join(directory, name))
+    if params.stamp:
+        found = [backup for backup in found if backup.stamp == params.stamp]
     if limit is not None:
         found = [backup for backup in found if backups.seconds_of(data_time(backup)) < limit]
     found.sort(key=lambda backup: (data_time(backup), backup.stamp), reverse=True)
@@ -69,6 +72,7 @@ def choose(host: Host, params: Any, directory: str, names: List[str], found: Lis
         what = {"latest": "", "latest_verified": " verified", "latest_proven": " proven"}[kind]
         where = "%s (%s)" % (directory, ", ".join(names) or "no backups at all")
         before = " from before %s" % params.before if params.before else ""
+        before += " of the stamp %s" % params.stamp if params.stamp else ""
         why = "; %s" % refused[0] if refused else ""
         host.fail("there is no%s backup%s in %s; %d do not fit%s" % (what, before, where, len(found), why))
     age = (time.time() - selected.finished) / 3600
