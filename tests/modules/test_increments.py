@@ -22,6 +22,7 @@ from opsplay.agent import backups, chain
 from opsplay.agent.host import Host
 from opsplay.modules.backup import _trees
 from tests.modules.harness import StubAgent, run
+from tests.modules.test_old_pythons import interpreters
 
 SET, BACK, CATALOG, ROTATE = "backup.backup_set", "backup.backup_restore", "backup.backup_catalog", "backup.backup_rotate"
 NAMES = ("a", "b", "c", "d e", "-n", "né", "new\nline", "b\\n", os.fsdecode(b"bad\xff"), "x.tmp")
@@ -386,6 +387,28 @@ def test_live_data_may_go_while_it_is_read(site: Site, monkeypatch: pytest.Monke
     shutil.rmtree(site.tree)
     assert not site.back().get("failed")
     assert sorted(path.name for path in site.tree.iterdir()) == ["f", "stays"]
+
+
+@pytest.mark.parametrize("python", interpreters())
+def test_what_reads_an_archive_on_every_python(tmp_path: Path, python: str) -> None:
+    """Names that are no UTF-8, holes, links: in the C locale, as an agent may have it."""
+    tree, content = tmp_path / "tree", b"content" * 9999
+    tree.mkdir()
+    (tree / NAMES[8]).write_bytes(content)
+    os.truncate(os.open(tree / NAMES[5], os.O_CREAT | os.O_WRONLY), 1 << 20)
+    (tree / "x\ny").hardlink_to(tree / NAMES[8])
+    (tree / "link").symlink_to(NAMES[5])
+    os.utime(tree / "x\ny", ns=(1, 1_700_000_000_123_456_789))
+    words = ["--create", "--acls", "--xattrs", "--sort=name", "--sparse", "--file=-", f"--directory={tmp_path}", "tree"]
+    archive = subprocess.run(["tar", *words], check=True, capture_output=True).stdout
+    reader = _trees.reader(str(tmp_path / "members"))
+    subprocess.run([python, *reader.argv[1:]], input=archive, check=True, env={"LC_ALL": "C"})
+    found = _trees.members(str(tmp_path / "members"))
+    file, other = sorted([f"/tree/{NAMES[8]}", "/tree/x\ny"], key=lambda name: found[name].kind)
+    assert (found[file].kind, found[other].kind, found["/tree"].kind) == ("f", "h", "d")
+    assert found[file].sha256 == hashlib.sha256(content).hexdigest() and found[file].mtime == 1_700_000_000_123_456_789
+    assert _trees.absolute(found[other].link) == file and found["/tree/link"].link == NAMES[5]
+    assert (found[f"/tree/{NAMES[5]}"].size, found[f"/tree/{NAMES[5]}"].sha256) == (1 << 20, "")
 
 
 def test_an_increment_of_many_files_is_many_times_faster(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,9 +111,12 @@ def stamp_now() -> str:
 
 
 def found_in(backup: backups.Backup, name: str) -> str:
-    """The path of a file of a set, encrypted or not."""
+    """The path of a file of a set, encrypted or not. Raises Unreadable."""
     names = [name] + [name + suffix for suffix in SUFFIXES.values()]
-    return backup.path(next(entry["name"] for entry in backup.files if entry["name"] in names))
+    for entry in backup.files:
+        if entry["name"] in names:
+            return backup.path(entry["name"])
+    raise backups.Unreadable("%s: its manifest has no file %s" % (backup.folder, name))
 
 
 def archives_of(backup: backups.Backup) -> Dict[str, Any]:

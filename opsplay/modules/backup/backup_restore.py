@@ -62,7 +62,7 @@ def restore(host: Host, params: Params, backup: backups.Backup, key: Any) -> Dic
     """Compare every archive, and swap in those that differ."""
     try:
         archives = _joining.chosen(host, backup, chain.base_of(host, backup), params.parts, key)
-    except chain.Broken as problem:
+    except (chain.Broken, backups.Unreadable) as problem:
         host.fail("the set is refused: %s; nothing was changed" % problem)
     result = {"folder": backup.folder, "databases": databases(backup), "restored": [], "kept": []}  # type: Dict[str, Any]
     try:
