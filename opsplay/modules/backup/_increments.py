@@ -64,10 +64,13 @@ class Listing:
         return {"sha256": digest(self._data)}
 
     def keep(self, host: Host, backup: Backup) -> None:
-        """Write it beside the set, and remove those whose sets are gone. Raises OSError."""
+        """Write it beside the set, and remove those whose sets are gone. The set is whole without it: that is a warning."""
         directory = os.path.dirname(backup.folder)
         path = os.path.join(directory, LISTING + backup.stamp)
-        replace(host.temporary, path, [self._data], 0o600, (-1, -1))
+        try:
+            replace(host.temporary, path, [self._data], 0o600, (-1, -1))
+        except OSError as problem:
+            host.warn("no increment can stand on %s: %s: %s" % (backup.stamp, path, problem.strerror))
         for name in os.listdir(directory):
             if name.startswith(LISTING) and not os.path.isdir(os.path.join(directory, name[len(LISTING) :])):
                 os.unlink(os.path.join(directory, name))

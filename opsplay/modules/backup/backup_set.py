@@ -53,8 +53,6 @@ PARAMS = dict(
     **METRICS,
 )  # fmt: skip
 CHECK = "partial"
-
-
 # Types of sets that have all parts, and so lie together.
 WHOLE = ("full", "incremental", "emergency")
 
@@ -106,7 +104,7 @@ def parts_of(host: Host, params: Params, base: Optional[_increments.Base]) -> Li
     for name in names:
         if names.count(name) > 1:
             host.fail("there are two parts of the name %r" % name)
-        if name != backups.folder_name(name) or name in (backups.MANIFEST, backups.LATEST):
+        if name != backups.folder_name(name) or name in (backups.MANIFEST, backups.SIGNATURE, backups.LATEST):
             host.fail("%r cannot be the name of a part; use letters, digits, - and _" % name)
     found: List[Any] = []
     common = dict({"sign": params.sign}, **({"encrypt": params.encrypt} if params.encrypt else {}))
