@@ -64,7 +64,7 @@ class Listing:
         return {"sha256": digest(self._data)}
 
     def keep(self, host: Host, backup: Backup) -> None:
-        """Write it beside the set, and remove those whose sets are gone. The set is whole without it: that is a warning."""
+        """Write it beside the set, and remove those whose sets are gone. A failure is a warning: the set is whole."""
         directory = os.path.dirname(backup.folder)
         path = os.path.join(directory, LISTING + backup.stamp)
         try:
