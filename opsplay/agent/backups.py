@@ -1,9 +1,11 @@
 """Backups as they lie in their folder: one folder each, published by one rename, described by its manifest.
 
     DIR/NAME/20261128T020000Z/manifest.json     what it is, its files with their hashes, the rows it must hold
+                              manifest.json.sig the manifest's signature, by the SSH host key of who made it
                               app.dump.age      the dump itself
                               proven.json       who restored it, when, and what was compared (once that was done)
     DIR/NAME/latest -> 20261128T020000Z         the newest whole one; emergency backups never become it
+    DIR/NAME/.listing-20261128T020000Z          of a full set: its trees, for the increments that stand on it
 
 NAME is the database, or what the caller names the set. A folder whose name begins with a dot is under way or was
 abandoned, and is no backup. Times are UTC.
@@ -13,17 +15,18 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import time
 from typing import Any, Dict, List, Optional
 
-from opsplay.agent.files import place, remove_tree, sync_directory
+from opsplay.agent.files import place, remove_tree, sync_directory, sync_tree, write_new
 from opsplay.agent.host import Host
-from opsplay.agent.temporary import write_all
 
 MANIFEST = "manifest.json"
 PROOF = "proven.json"
+SIGNATURE = MANIFEST + ".sig"
 LATEST = "latest"
+# What the trees of a full set were, in a file beside it: names that an encrypted set must not tell stay on its host.
+LISTING = ".listing-"
 STAMP = "%Y%m%dT%H%M%SZ"
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 VERSION = 1
@@ -67,6 +70,12 @@ class Backup:
         return str(self.data.get("tag") or "")
 
     @property
+    def increment_of(self) -> Optional[Dict[str, Any]]:
+        """Of an increment: the `stamp` of the full backup it stands on, and that one's `manifest_sha256`."""
+        found = self.data.get("increment_of")
+        return dict(found) if found else None
+
+    @property
     def size(self) -> int:
         """Its bytes on disk."""
         return sum(int(entry["size"]) for entry in self.files)
@@ -92,7 +101,9 @@ class Backup:
             "size": self.size,
             "verified": (data.get("verified") or {}).get("level", ""),
             "proven": bool(self.proof),
+            "increment_of": (self.increment_of or {}).get("stamp", ""),
             "encrypted": bool(data.get("encryption")),
+            "signed": os.path.isfile(self.path(SIGNATURE)),
         }
 
 
@@ -191,14 +202,23 @@ def make_folder(host: Host, directory: str) -> None:
         sync_directory(os.path.dirname(directory))
 
 
-def publish(host: Host, hidden: str, data: Dict[str, Any], began: float, mode: int = 0o600) -> Backup:
+def publish(
+    host: Host, hidden: str, data: Dict[str, Any], began: float, mode: int = 0o600, sign: str = "auto"
+) -> Backup:
     """Let a hidden folder in DIR/NAME that holds a backup's files become that backup. Raises OSError.
 
-    Its manifest is written, all is brought to the disk, and one rename gives it its name: when it was begun, or the
-    next second that no other one bears.
+    Its manifest is written and signed, all is brought to the disk, and one rename gives it its name: when it was begun,
+    or the next second that no other one bears. Fails where `sign` is required and cannot be.
     """
+    from opsplay.agent import signatures
+
     directory = os.path.dirname(hidden)
-    write_manifest(hidden, data, mode)
+    write_new(os.path.join(hidden, MANIFEST), encoded(data), mode)
+    problem = signatures.sign(host, hidden, mode)
+    if problem and sign == "required":
+        host.fail("the backup %s cannot be signed: %s; it was not published" % (data["name"], problem))
+    if problem:
+        host.warn("the backup %s is not signed: %s" % (data["name"], problem))
     sync_tree(hidden)
     with host.critical(PUBLISHING):
         while True:
@@ -233,21 +253,9 @@ def withdraw(host: Host, backup: Backup) -> None:
     sync_directory(directory)
     remove_tree(hidden)
     host.temporary.paths.discard(hidden)
-
-
-def sync_tree(folder: str) -> None:
-    """Bring a folder with all that it holds to the disk. Raises OSError."""
-    for above, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            if not stat.S_ISREG(os.lstat(os.path.join(above, name)).st_mode):
-                # Links and the like last with the folder that names them.
-                continue
-            fd = os.open(os.path.join(above, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        sync_directory(above)
+    listing = os.path.join(directory, LISTING + backup.stamp)
+    if os.path.lexists(listing):
+        os.unlink(listing)
 
 
 def damage(host: Host, backup: Backup) -> List[str]:
@@ -272,16 +280,6 @@ def encoded(data: Dict[str, Any]) -> bytes:
     import json
 
     return (json.dumps(data, indent=2, sort_keys=True) + "\n").encode()
-
-
-def write_manifest(folder: str, data: Dict[str, Any], mode: int) -> None:
-    """Write a backup's manifest. Raises OSError."""
-    path = os.path.join(folder, MANIFEST)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    try:
-        write_all(fd, encoded(data))
-    finally:
-        os.close(fd)
 
 
 def _document(path: str) -> Optional[Dict[str, Any]]:

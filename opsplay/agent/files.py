@@ -63,6 +63,30 @@ def overwrite(path: str, chunks: Iterable[bytes]) -> None:
         os.close(fd)
 
 
+def write_new(path: str, content: bytes, mode: int) -> None:
+    """Write a file that is not there. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        write_all(fd, content)
+    finally:
+        os.close(fd)
+
+
+def sync_tree(folder: str) -> None:
+    """Bring a folder with all that it holds to the disk. Raises OSError."""
+    for above, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            if not stat.S_ISREG(os.lstat(os.path.join(above, name)).st_mode):
+                # Links and the like last with the folder that names them.
+                continue
+            fd = os.open(os.path.join(above, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        sync_directory(above)
+
+
 def place(temporary: Temporary, path: str, make: Callable[[str], None]) -> None:
     """Let `make` create something under a name beside `path`, and rename it into place. Raises OSError."""
     directory = os.path.dirname(path) or "."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, List, Optional, Set
 
+from opsplay.agent import chain
 from opsplay.agent.backups import Backup, backups_below, latest, withdraw
 from opsplay.agent.host import Host
 from opsplay.agent.spec import Int
@@ -34,7 +35,7 @@ def expired(known: List[Backup], params: Any, pointed: str = "", now: Optional[f
     """Those of one name's backups that may go, oldest first. `pointed` is the stamp that `latest` leads to.
 
     What is tagged stays, `latest` stays, the newest `keep_min` verified ones stay, and only what is older than the
-    newest verified one goes.
+    newest verified one goes. What an increment that stays stands on stays with it.
     """
     ordinary = sorted((backup for backup in known if not backup.tag), key=lambda backup: backup.stamp)
     verified = [backup for backup in ordinary if backup.level]
@@ -45,7 +46,9 @@ def expired(known: List[Backup], params: Any, pointed: str = "", now: Optional[f
     kept |= by_age(ordinary, params["keep_days"], now)
     kept |= by_period(verified, params)
     newest = verified[-1].stamp
-    return [backup for backup in ordinary if backup.stamp < newest and backup.stamp not in kept]
+    gone = {backup.stamp for backup in ordinary if backup.stamp < newest and backup.stamp not in kept}
+    gone -= set(chain.wanted_by(known, {backup.stamp for backup in known} - gone))
+    return [backup for backup in ordinary if backup.stamp in gone]
 
 
 def by_age(known: List[Backup], days: Optional[int], now: float) -> Set[str]:
@@ -78,10 +81,22 @@ def prune(host: Host, directory: str, params: Any, coming: Optional[Backup] = No
     known = backups_below(directory) + ([coming] if coming is not None else [])
     current = coming or latest(directory)
     removed = []
-    for backup in expired(known, params, current.stamp if current else ""):
+    gone = expired(known, params, current.stamp if current else "")
+    # Increments before what they stand on: at no time one lacks its base.
+    for backup in sorted(gone, key=lambda each: each.increment_of is None):
+        if not host.check and came_to_be_wanted(directory, backup):
+            continue
         host.note("backup of %s\n" % backup.data["finished"], "", backup.folder)
         host.progress("removing %s" % backup.folder)
         if not host.check:
             withdraw(host, backup)
         removed.append(backup.folder)
     return removed
+
+
+def came_to_be_wanted(directory: str, backup: Backup) -> bool:
+    """Whether an increment stands on a backup that is to go: one may have been published since the choice was made."""
+    if backup.data.get("type") != "full":
+        return False
+    now = backups_below(directory)
+    return backup.stamp in chain.wanted_by(now, {each.stamp for each in now})

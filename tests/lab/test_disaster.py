@@ -38,6 +38,10 @@ WWW = "dig +noall +answer @127.0.0.1 www.sample.test | awk '{print $2, $5}'"
 COUNT = "runuser -u postgres -- psql -XAtc 'SELECT count(*) FROM reports' sample"
 
 
+# The key of a host that made none of the sets.
+OTHER_HOST = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGDQvPHXDy8tDqq9PMGOSo64kYVUKSUIDmqPBB8jCQ2u"
+
+
 @dataclass
 class Site:
     """The lab of a service, its store and a blank host, with what is known of it before the loss."""
@@ -67,7 +71,7 @@ def key(folder: Path, name: str) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A service with writers, two sets of it in a store, and then its host powered off."""
+    """A service with writers, a set and an increment of it in a store, and then its host powered off."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
     folder = tmp_path_factory.mktemp("disaster")
@@ -106,10 +110,12 @@ def lose(site: Site) -> None:
             "generate_series(1, 5000) n\" sample; echo upload > /var/lib/sample/upload; "
             "REDISCLI_AUTH=redis-pw-1 redis-cli set marker kept")  # fmt: skip
     time.sleep(1.1)
-    done = site.run("full_backup")
+    done = site.run("full_backup", backup_type="incremental")
     assert done.code == 0, done.out
     site.known["new"] = app.run("readlink /var/backups/opsplay/sample/latest").stdout.strip()
     site.known["manifest"] = json.loads(app.run("cat /var/backups/opsplay/sample/latest/manifest.json").stdout)
+    assert site.known["manifest"]["increment_of"]["stamp"] == site.known["old"]
+    site.known["keys"]["backup_signers"] = [app.run("cat /etc/ssh/ssh_host_ed25519_key.pub").stdout]
     site.known["count"] = int(app.run(COUNT).stdout)
     site.known["address"] = app.address
     site.known["keys"].update(name_server(site))
@@ -145,6 +151,7 @@ def test_a_preview_runs_to_its_end_and_touches_nothing(site: Site) -> None:
     [
         ({"dr_before": "2020-01-01T00:00:00Z"}, "there is no latest_verified before 2020-01-01T00:00:00Z"),
         ({"dr_store_key": "no key"}, "the private key is not accepted"),
+        ({"backup_signers": [OTHER_HOST]}, "was signed by another key, SHA256:"),
     ],
 )
 def test_what_cannot_be_fetched_is_said(site: Site, values: dict[str, Any], said: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.driver import ROOT, Driver, Outcome
-from tests.lab.test_disaster import PASSWORDS, key
+from tests.lab.test_disaster import OTHER_HOST, PASSWORDS, key
 
 pytestmark = pytest.mark.lab
 
@@ -152,3 +152,25 @@ def test_configuration_comes_back_and_its_secrets_are_not_shown(service: Service
         assert secret not in preview.out + done.out
     again = service.run("config_restore", backup_key=service.key)
     assert again.code == 0 and not again.changed(), again.out
+
+
+def test_an_increment_comes_back_and_only_a_signed_one(service: Service) -> None:
+    """With its full set; without its signature, or with another key, nothing is touched."""
+    signer = service.host.run("cat /etc/ssh/ssh_host_ed25519_key.pub").stdout
+    for kind, word in (("full", "old"), ("incremental", "later")):
+        service.mark(word)
+        assert service.run("full_backup", backup_type=kind).code == 0
+    stamp = service.host.run("readlink /var/backups/opsplay/sample/latest").stdout.strip()
+    folder = f"/var/backups/opsplay/sample/{stamp}"
+    service.mark("new")
+    before = service.sets()
+    refused = service.restore(backup_signers=[OTHER_HOST], restore_set=stamp)
+    service.host.run(f"mv {folder}/manifest.json.sig /root/kept.sig")
+    unsigned = service.restore(backup_signers=[signer], restore_set=stamp)
+    service.host.run(f"mv /root/kept.sig {folder}/manifest.json.sig")
+    assert refused.code == 2 and "was signed by another key" in refused.out
+    assert unsigned.code == 2 and "is not signed: it has no manifest.json.sig" in unsigned.out
+    assert service.look() == MARKED.format("new") and service.sets() == before
+    done = service.restore(backup_signers=[signer])
+    assert done.code == 0, done.out
+    assert service.look() == MARKED.format("later")

@@ -88,7 +88,7 @@ def test_a_full_set_is_whole_encrypted_and_private(fresh: Service) -> None:
         assert fresh.host.run(f"sha256sum '{result['folder']}/{entry['name']}'").stdout.split()[0] == entry["sha256"]
     found = fresh.host.run(f"cd {result['folder']} && find . -type f -printf '%m %P\\n' | sort -k2").stdout.split("\n")
     assert all(line.startswith("600 ") for line in found if line)
-    assert {line.split()[1] for line in found if line} == {"manifest.json"} | {entry["name"] for entry in data["files"]}
+    assert {line.split()[1] for line in found if line} == {"manifest.json", "manifest.json.sig"} | {entry["name"] for entry in data["files"]}
     assert "s3cret-word" not in fresh.host.run(f"grep -rac s3cret-word {DIR} | grep -v :0", check=False).stdout
     denied = fresh.host.run(["runuser", "-u", "plain", "--", "ls", DIR + "/shop"], check=False)
     assert denied.returncode != 0
@@ -221,3 +221,63 @@ def test_two_at_once_wait_for_each_other(fresh: Service) -> None:
     result = fresh.make(wait=0)
     fresh.host.run("systemctl stop t-held")
     assert result["failed"] and "backup-set-shop is locked by process" in result["msg"], result
+
+
+def test_an_increment_of_an_encrypted_set_tells_no_names(fresh: Service) -> None:
+    """Names lie in the host's own list alone, which nobody else can read; with the key it comes back as it was."""
+    full = fresh.make()
+    fresh.host.run("""
+        rm /srv/t-shop/uploads/deep/p.png; mv /etc/t-shop/conf.d/a /etc/t-shop/conf.d/hidden-name
+        echo more > /srv/t-shop/uploads/hidden-name; setfacl -m u:ops:rw /srv/t-shop/uploads/hidden-name
+        chmod 600 /etc/t-shop/main.conf; rm /etc/ssl/t-shop.pem; mkdir /etc/ssl/t-shop.pem
+    """)
+    before = state(fresh.host)
+    made = fresh.make(type="incremental")
+    assert not made.get("failed"), made["msg"]
+    data = manifest(fresh.host, made["folder"])
+    assert made["increment_of"] == full["stamp"] and data["databases"] == "full" and made["encrypted"]
+    assert {entry["name"] for entry in data["files"]} >= {"config.tar.age", "config.list.age", "data.list.age"}
+    told = f"cd {DIR}/shop; grep -rla -e hidden-name -e main.conf -e p.png . | grep -v '^./.listing-'"
+    assert fresh.host.run(told, check=False).stdout == ""
+    assert fresh.host.run(f"stat -c %a {DIR}/shop/.listing-{full['stamp']}").stdout == "600\n"
+    fresh.host.run("rm -r /etc/t-shop /srv/t-shop/uploads; echo other > /etc/ssl/t-shop.pem.new")
+    call = {"src": f"{DIR}/shop/latest", "key": fresh.key}
+    other = fresh.host.run("age-keygen 2>/dev/null").stdout
+    refused = one(fresh.host, Call(BACK, {**call, "key": other}))
+    assert refused["failed"] and "nothing was changed" in refused["msg"]
+    preview = one(fresh.host, Call(BACK, call, check=True))
+    assert preview["changed"] and "is missing" in str(preview["diff"])
+    result = one(fresh.host, Call(BACK, call))
+    assert not result.get("failed"), result["msg"]
+    assert state(fresh.host) == before and sorted(result["databases"]) == ["cache", "roles", "shop"]
+    assert one(fresh.host, Call(BACK, call))["changed"] is False
+    left = "find / -xdev -name '.opsplay-*' -not -path '/proc/*'; find /run /dev/shm -name '.opsplay-*'"
+    assert fresh.host.run(left).stdout == ""
+
+
+@pytest.mark.parametrize(("encrypt", "said"), [(None, "is encrypted by age"), ("lost", "what the full set")])
+def test_an_increment_that_could_not_come_back_becomes_a_full_set(fresh: Service, encrypt: str | None, said: str) -> None:
+    full = fresh.make(databases={}, redis={})
+    if encrypt == "lost":
+        fresh.host.run(f"rm {DIR}/shop/.listing-{full['stamp']}")
+    changed = {} if encrypt else {"encrypt": None}
+    made = fresh.make(type="incremental", databases={}, redis={}, **changed)
+    assert made["type"] == "full" and made["increment_of"] == "", made
+    assert any(said in warning and "this set is a full one" in warning for warning in made["warnings"])
+
+
+def test_each_part_is_signed_for_itself(fresh: Service) -> None:
+    """So that pg_restore, which is given the folder of a part, can ask for it, too."""
+    made = fresh.make(sign="required")
+    signer = fresh.host.run("cat /etc/ssh/ssh_host_ed25519_key.pub").stdout
+    parts = {part["name"]: part for part in manifest(fresh.host, made["folder"])["parts"]}
+    folders = [f"{made['folder']}/{parts[name]['folders'][0]}" for name in ("shop", "roles", "cache")]
+    for folder in [made["folder"], *folders]:
+        verify = "(printf 'x '; cat /etc/ssh/ssh_host_ed25519_key.pub) > /run/t-signers; ssh-keygen -Y verify -f /run/t-signers"
+        fresh.host.run(f"{verify} -I x -n opsplay-backup -s {folder}/manifest.json.sig < {folder}/manifest.json")
+    for module, more in ((BACK, {"src": made["folder"]}), ("postgres.pg_globals", {"src": folders[1]})):
+        call = {**more, "key": fresh.key, "signed_by": [signer]}
+        assert not one(fresh.host, Call(module, call)).get("failed")
+        fresh.host.run(f"printf ' ' >> {more['src']}/manifest.json")
+        refused = one(fresh.host, Call(module, call))
+        assert refused["failed"] and "it was changed afterwards" in refused["msg"], refused

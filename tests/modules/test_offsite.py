@@ -263,3 +263,81 @@ def test_what_was_harmed_over_there_is_refused(empty: Site, harm: str) -> None:
     result = empty.sync(state="pulled", private_key="/root/t-read")
     assert result["failed"] and "what came is refused: " in result["msg"]
     assert empty.source.run(f"find {DIR}/app -mindepth 1").stdout == ""
+
+
+# --- increments and signatures ---
+
+
+def increment(site: Site) -> tuple[str, str]:
+    """A full set and an increment on it, of a folder whose state is then the increment's."""
+    params = {"name": "app", "dir": DIR, "archives": {"data": {"paths": ["/srv/t-data"]}}}
+    made = []
+    for kind in ("full", "incremental"):
+        site.source.run(f"mkdir -p /srv/t-data; echo {kind} > /srv/t-data/now; echo {kind} > /srv/t-data/{kind}")
+        done = one(site.source, Call("backup.backup_set", {**params, "type": kind}))
+        assert not done.get("failed") and done["type"] == kind, done
+        made.append(done["stamp"])
+    return made[0], made[1]
+
+
+def signer(site: Site) -> str:
+    return site.source.run("cat /etc/ssh/ssh_host_ed25519_key.pub").stdout
+
+
+@pytest.mark.parametrize("which", ["newest", "all"])
+def test_an_increment_goes_after_its_base_and_comes_with_it(empty: Site, which: str) -> None:
+    full, made = increment(empty)
+    sent = empty.sync(which=which)
+    assert not sent.get("failed") and sent["sets"] == [full, made] and sent["newest"] == made, sent
+    assert f"app/{made}/manifest.json.sig" in stored(empty) and not [name for name in stored(empty) if "listing" in name]
+    empty.source.run(f"rm -rf {DIR}/app; echo later > /srv/t-data/now; rm /srv/t-data/full")
+    pulled = empty.sync(state="pulled", private_key="/root/t-read", signed_by=[signer(empty)])
+    assert pulled["stamp"] == made and pulled["base"] == full, pulled
+    assert empty.sync(state="pulled", private_key="/root/t-read")["changed"] is False
+    back = one(empty.source, Call("backup.backup_restore", {"src": pulled["folder"], "signed_by": [signer(empty)]}))
+    assert not back.get("failed"), back
+    assert empty.source.run("cd /srv/t-data; cat now; ls").stdout == "incremental\nfull\nincremental\nnow\n"
+
+
+def test_an_increment_without_its_base(empty: Site) -> None:
+    """It is not sent where the base is not, and not chosen where it was lost; by name it is refused."""
+    full, made = increment(empty)
+    empty.source.run(f"mv {DIR}/app/{full} {DIR}/{full}")
+    result = empty.sync()
+    assert result["failed"] and f"{made} is not sent, since it stands on a set that the store lacks" in result["msg"]
+    assert stored(empty) == []
+    empty.source.run(f"mv {DIR}/{full} {DIR}/app/{full}")
+    assert not empty.sync().get("failed")
+    empty.source.run(f"rm -rf {DIR}/app")
+    empty.store.run(f"rm -r {PATH}/app/{full}")
+    read = {"state": "pulled", "private_key": "/root/t-read"}
+    assert "there is no latest_verified; there are " + made in empty.sync(**read)["msg"]
+    assert f"{made} stands on {full}, which the store does not have" in empty.sync(select=made, **read)["msg"]
+    assert empty.sync(state="checked")["newest"] == ""
+    assert empty.source.run(f"ls {DIR}/app 2>/dev/null", check=False).stdout == ""
+
+
+FORGED = """cd {path}/app/{stamp}; chmod 600 *; sed -i s/incremental/incrementaL/ data.tar
+sed -i "s/$(sed -n 's/.*"sha256": "//p' manifest.json | sed -n 1p | cut -c1-64)/$(sha256sum data.tar | cut -c1-64)/" manifest.json"""
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (FORGED, "is not the one that was signed by SHA256:"),
+        ("rm -f {path}/app/{stamp}/manifest.json.sig", "is not signed: it has no manifest.json.sig"),
+        ("cp {path}/app/{base}/manifest.json.sig {path}/app/{stamp}/", "is not the one that was signed by SHA256:"),
+    ],
+    ids=["forged", "unsigned", "another-set"],
+)
+def test_who_owns_the_store_can_still_forge_nothing(empty: Site, harm: str, said: str) -> None:
+    """Hashes and manifest fit each other over there; what comes is refused before it bears its name."""
+    full, made = increment(empty)
+    assert not empty.sync().get("failed")
+    empty.source.run(f"rm -rf {DIR}/app")
+    empty.store.run(harm.format(path=PATH, stamp=made, base=full))
+    read = {"state": "pulled", "private_key": "/root/t-read"}
+    result = empty.sync(signed_by=[signer(empty)], **read)
+    assert result["failed"] and said in result["msg"] and made in result["msg"], result
+    assert empty.source.run(f"ls -A {DIR}/app").stdout.split() in ([], [full])
+    assert "was signed by another key" in empty.sync(signed_by=[str(empty.dest["host_key"])], **read)["msg"] or "rm" in harm

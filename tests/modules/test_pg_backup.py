@@ -118,7 +118,7 @@ def test_encrypted_to_a_key_that_is_elsewhere(
     {decrypt} < {result["folder"]}/{entry["name"]} | sha256sum; gpgconf --kill all; rm -rf $GNUPGHOME"""
     assert server.run(script, stdin=private, timeout=60).stdout.split()[0] == entry["plain_sha256"]
     assert sorted(line.split()[2] for line in listing(server, result["folder"]) if line.startswith("600")) == sorted(
-        [*names, "manifest.json"]
+        [*names, "manifest.json", "manifest.json.sig"]
     )
     assert (
         server.run(

@@ -35,7 +35,7 @@ def in_order(lines: list[str], wanted: list[str]) -> list[str]:
 
 @pytest.mark.parametrize(("made", "file"), [("custom", "app.dump"), ("directory", "app.dir/toc.dat")])
 def test_each_file_then_the_name_then_the_folder(server: LabHost, made: str, file: str) -> None:
-    """Fsync of the dump, of the manifest, of their folder; the rename; fsync of the parent; only then `latest`."""
+    """Fsync of the dump, of the manifest, its signature, their folder; the rename; fsync of the parent; then `latest`."""
     install(server, "strace")
     calls = request([Call(MODULE, {"db": "app", "dir": DIR, "format": made})])
     trace = ["strace", "-f", "-y", "-e", "trace=fsync,rename,symlink", "-o", "/run/trace", *command()]
@@ -43,11 +43,13 @@ def test_each_file_then_the_name_then_the_folder(server: LabHost, made: str, fil
     assert not result.get("failed"), result
     lines = [line for line in server.run("cat /run/trace").stdout.splitlines() if " = 0" in line and DIR in line]
     hidden = next(line for line in lines if "rename(" in line).partition('rename("')[2].partition('"')[0]
-    synced = [f"fsync(<{hidden}/{name}>)" for name in (file, "manifest.json")]
-    wanted = [*synced, f"fsync(<{hidden}>)"]
+    lines = [re.sub(r"fsync\(\d+", "fsync(", line) for line in lines]
+    for name in (file, "manifest.json", "manifest.json.sig"):
+        assert in_order(lines, [f"fsync(<{hidden}/{name}>)", f"fsync(<{hidden}>)"]) == [], lines
+    wanted = [f"fsync(<{hidden}>)"]
     wanted += [f'rename("{hidden}", "{result["folder"]}")', f"fsync(<{DIR}/app>)"]
     wanted += [f'symlink("{result["stamp"]}", "{DIR}/app/.opsplay-', f'"{DIR}/app/latest")', f"fsync(<{DIR}/app>)"]
-    assert in_order([re.sub(r"fsync\(\d+", "fsync(", line) for line in lines], wanted) == [], lines
+    assert in_order(lines, wanted) == [], lines
 
 
 # Runs backups and stops the agent every few milliseconds: what the disk's file holds then is copied. Afterwards every

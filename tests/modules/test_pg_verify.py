@@ -213,3 +213,40 @@ REFUSED = [
 @pytest.mark.parametrize(("path", "params", "message"), REFUSED, ids=lambda value: str(value)[:20])
 def test_refused(server: LabHost, path: str, params: dict[str, Any], message: str) -> None:
     assert message in verify(server, path, **params)["msg"]
+
+
+# --- signatures ---
+
+OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGDQvPHXDy8tDqq9PMGOSo64kYVUKSUIDmqPBB8jCQ2u"
+# Rows that were never there, in a dump and a manifest that fit each other.
+FORGED = """sed -i s/name/evil/ $file; new=$(sha256sum $file | cut -d' ' -f1)
+sed -i "s/[0-9a-f]\\{64\\}/$new/; s/\"plain_sha256\": .*/\"plain_sha256\": \"$new\"/" manifest.json"""
+SIGNED = [
+    ("true", False, ""),
+    ("true", True, "was signed by another key, SHA256:"),
+    (FORGED, False, "its manifest is not the one that was signed by SHA256:"),
+    ("printf ' ' >> manifest.json", False, "its manifest is not the one that was signed by SHA256:"),
+    ("rm manifest.json.sig", False, "is not signed: it has no manifest.json.sig, and signed_by asks for one"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "other", "said"), SIGNED, ids=["whole", "another-key", "forged", "one-byte", "unsigned"])
+def test_what_its_host_has_signed(server: LabHost, spoil: str, other: bool, said: str) -> None:
+    """Only the signature tells a forged dump: without signed_by it is good, as its manifest says."""
+    folder = fixture(server, "plain", spoil)
+    signer = OTHER if other else server.run("cat /etc/ssh/ssh_host_ed25519_key.pub").stdout
+    result = verify(server, folder, signed_by=[signer])
+    assert said in result.get("msg", "") and bool(result.get("failed")) is bool(said), result
+    restore = {"src": folder, "db": "app_signed", "mode": "create", "signed_by": [signer]}
+    result = one(server, Call("postgres.pg_restore", restore))
+    there = sql(server, "SELECT count(*) FROM pg_database WHERE datname LIKE 'app_%'")
+    assert bool(result.get("failed")) is bool(said) and there == ("0" if said else "1"), result
+    assert not said or (said in result["msg"] and "nothing was touched" in result["msg"])
+    sql(server, "DROP DATABASE IF EXISTS app_signed")
+    if spoil == FORGED:
+        assert not verify(server, folder).get("failed")
+
+
+def test_a_file_alone_is_signed_by_nobody(server: LabHost) -> None:
+    path = fixture(server, "custom", "true", manifest=False)
+    assert "it has no manifest that anybody could have signed" in verify(server, path, signed_by=[OTHER])["msg"]

@@ -41,6 +41,10 @@ class Store:
         """Have the far end say from what it has stored that it is this file. Raises StoreError where it is not."""
         raise NotImplementedError
 
+    def digest(self, path: str) -> Optional[str]:
+        """The sha256 of a small file as the far end has stored it; None when it is not there."""
+        raise NotImplementedError
+
     def get(self, path: str) -> Iterator[bytes]:
         """A file's content in pieces."""
         raise NotImplementedError

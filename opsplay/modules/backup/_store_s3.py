@@ -88,6 +88,9 @@ class S3Store(Store):
         if found != sha256:
             raise StoreError("%s differs over there: what came back has the sha256 %s; %s" % (path, found, REMEDY))
 
+    def digest(self, path: str) -> Optional[str]:
+        return None if self._head(self._name(path)) is None else self._read_back(path)
+
     def get(self, path: str) -> Iterator[bytes]:
         return self._client.stream(self._name(path), "s3:GetObject")
 

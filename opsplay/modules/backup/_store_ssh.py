@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from opsplay.agent import files, process, spawn
 from opsplay.agent.host import Host
@@ -71,6 +71,14 @@ class SshStore(Store):
 
     def sets(self, name: str) -> List[Dict[str, Any]]:
         return list(self._ask({"do": "sets", "name": name})["sets"])
+
+    def digest(self, path: str) -> Optional[str]:
+        try:
+            return str(self._ask({"do": "hash", "path": path})["sha256"])
+        except StoreError as problem:
+            if str(problem).endswith("%s is not there" % path):
+                return None
+            raise
 
     def put(self, path: str, source: str, sha256: str, size: int, told: Callable[[int], None]) -> bool:
         self._say({"do": "put", "path": path, "size": size, "sha256": sha256})

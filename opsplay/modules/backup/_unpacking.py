@@ -8,10 +8,11 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from opsplay.agent import backups, exchange, files, pipeline
-from opsplay.agent.cipher import Decipher
+from opsplay.agent.cipher import SUFFIXES, Decipher, private_folder
 from opsplay.agent.host import Host
-from opsplay.agent.pipeline import Program, Tap
-from opsplay.modules.backup._parts import tree
+from opsplay.agent.pipeline import Failed, Program, Tap
+from opsplay.modules.backup import _trees
+from opsplay.modules.backup._trees import Member, tree
 
 # Differences that are told by name.
 TOLD_MOST = 50
@@ -25,15 +26,14 @@ class Unpacking:
         self.paths = [str(path) for path in part["paths"]]
         self._host = host
         self._key = key
-        self._file = next(entry["name"] for entry in backup.files if entry["name"].startswith(self.name + ".tar"))
-        self._path = backup.path(self._file)
+        self._path = found_in(backup, self.name + ".tar")
         self.swapped: List[Tuple[str, str]] = []
 
     def differences(self) -> List[str]:
         """What is not as the archive has it: tar's own comparison, and what is there besides. Raises Failed."""
-        said = self._tar(["--compare", "--directory=/"], fails=False)
+        said = self.tar(["--compare", "--directory=/"], fails=False)
         found = [line.rstrip("\n") for line in said if line.strip()]
-        known = {"/" + line.strip().strip("/") for line in self._tar(["--list"])}
+        known = {"/" + line.strip().strip("/") for line in self.tar(["--list"])}
         for path in self.paths:
             if self._host.stat(path) is not None:
                 found += ["%s: not in the archive" % name for name, _ in tree(path) if name not in known]
@@ -52,8 +52,7 @@ class Unpacking:
             self._host.directory(os.path.dirname(path), mode=0o755)
             hidden = self._host.temporary.folder(os.path.dirname(path))
             self._host.progress("unpacking %s" % path)
-            self._tar(["--extract", "--acls", "--xattrs", "--same-owner", "--preserve-permissions",
-                       "--directory=%s" % hidden, "--", path.lstrip("/")])  # fmt: skip
+            self.unpack(path, hidden)
             new = os.path.join(hidden, path.lstrip("/"))
             brought_to_disk(new)
             ready.append((path, new))
@@ -62,6 +61,11 @@ class Unpacking:
                 old = kept_name(path, stamp) if os.path.lexists(path) else ""
                 give_name(new, path, old)
                 self.swapped.append((path, old))
+
+    def unpack(self, path: str, hidden: str) -> None:
+        """Unpack one path below a hidden folder. Raises Failed, OSError."""
+        self.tar(["--extract", "--acls", "--xattrs", "--same-owner", "--preserve-permissions",
+                  "--directory=%s" % hidden, "--", path.lstrip("/")])  # fmt: skip
 
     def back(self) -> None:
         """Put the old ones back into their places, and remove the new ones. Raises OSError."""
@@ -73,19 +77,34 @@ class Unpacking:
                 files.sync_directory(os.path.dirname(path))
         self.swapped = []
 
-    def _tar(self, words: List[str], fails: bool = True) -> List[str]:
+    def tar(self, words: List[str], fails: bool = True) -> List[str]:
         """Run tar on the decrypted archive; the lines that it printed. Raises Failed."""
-        said = Tap(keep=1 << 20, hashed=False)
         argv = ["tar", "--file=-"] + words
         # A difference is an answer, not a failure.
         argv = argv if fails else ["/bin/sh", "-c", 'tar "$@" 2>&1; [ $? -le 2 ]', "tar"] + argv[1:]
-        source = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return self.decrypted(self._path, [Program(argv)]).decode("utf-8", "surrogateescape").split("\n")
+
+    def members(self) -> Dict[str, Member]:
+        """What the archive holds, by name. Raises Failed."""
+        folder = private_folder(self._host)
+        try:
+            self.decrypted(self._path, [_trees.reader(os.path.join(folder, "members"))])
+            return _trees.members(os.path.join(folder, "members"))
+        except (OSError, ValueError) as problem:
+            raise Failed("what %s holds cannot be read: %s" % (self._path, problem)) from None
+        finally:
+            self._host.temporary.discard(folder)
+
+    def decrypted(self, path: str, programs: List[Program], most: int = 1 << 20) -> bytes:
+        """What programs make of a decrypted file; of much, the last bytes. Raises Failed."""
+        said = Tap(keep=most, hashed=False)
+        source = pipeline.opened(path, follow=False)
         try:
             steps: List[Any] = [self._key.program()] if self._key else []
-            pipeline.flow(self._host, steps + [Program(argv), said], source=source)
+            pipeline.flow(self._host, steps + programs + [said], source=source)
         finally:
             os.close(source)
-        return said.kept.decode("utf-8", "surrogateescape").split("\n")
+        return said.kept
 
 
 def kept_name(path: str, stamp: str) -> str:
@@ -119,7 +138,7 @@ def brought_to_disk(path: str) -> None:
     """Fsync a file, or a folder with all that it holds. Raises OSError."""
     kind = os.lstat(path).st_mode
     if stat.S_ISDIR(kind):
-        backups.sync_tree(path)
+        files.sync_tree(path)
     elif stat.S_ISREG(kind):
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -132,14 +151,17 @@ def stamp_now() -> str:
     return time.strftime(backups.STAMP, time.gmtime())
 
 
-def chosen(host: Host, backup: backups.Backup, wanted: List[str], key: Optional[Decipher]) -> List[Unpacking]:
-    """The archives to restore. Fails for a name that the set does not have."""
-    there = {part["name"]: part for part in backup.data.get("parts", []) if part["kind"] == "archive"}
-    unknown = [name for name in wanted if name not in there]
-    if unknown or not there:
-        known = ", ".join(sorted(there)) or "none"
-        host.fail("the set %s has no archive %s; it has %s" % (backup.stamp, ", ".join(unknown) or "at all", known))
-    return [Unpacking(host, backup, there[name], key) for name in wanted or sorted(there)]
+def found_in(backup: backups.Backup, name: str) -> str:
+    """The path of a file of a set, encrypted or not. Raises Unreadable."""
+    names = [name] + [name + suffix for suffix in SUFFIXES.values()]
+    for entry in backup.files:
+        if entry["name"] in names:
+            return backup.path(entry["name"])
+    raise backups.Unreadable("%s: its manifest has no file %s" % (backup.folder, name))
+
+
+def archives_of(backup: backups.Backup) -> Dict[str, Any]:
+    return {part["name"]: part for part in backup.data.get("parts", []) if part["kind"] == "archive"}
 
 
 def validated(host: Host, commands: List[List[str]]) -> str:

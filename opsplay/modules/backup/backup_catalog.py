@@ -1,24 +1,26 @@
 """Say which backups there are, choose one to restore from, and fail when the newest is too old or not good enough.
 
 It judges by the manifests, never by the times or names of files: a file that was touched, or one that is still being
-written, is not chosen.
+written, is not chosen. An increment is chosen only when the full set that it stands on is there and is the right one.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
-from opsplay.agent import backups
+from opsplay.agent import backups, chain, signatures
 from opsplay.agent.backups import LEVELS, Backup
 from opsplay.agent.host import Host
+from opsplay.agent.signatures import SIGNED_BY
 from opsplay.agent.spec import Bool, Choice, Int, Name, Path, Str
 from opsplay.agent.spec import List as ListOf
 
 PARAMS = {
     "dir": Path(required=True, help="The folder of all backups"),
     "name": ListOf(of=Name(), default=[], help="Only of these names. Default: of all that there are"),
+    "stamp": Str(help="Only the one whose folder bears this name"),
     "select": Choice(
         "latest", "latest_verified", "latest_proven",
         help="Return one as `selected`, and fail when there is none: the newest, the newest that was verified when it"
@@ -29,6 +31,7 @@ PARAMS = {
         help="Only those whose data is older than this moment, with its zone: 2026-11-28T02:00:00Z, or with +01:00"
     ),
     "tags": Bool(default=False, help="Let `select` take tagged ones, too, such as those of an emergency"),
+    "signed_by": SIGNED_BY,
     "check": Bool(default=False, help="Compare the hash of each file of the selected one"),
     "max_age": Int(min=1, help="Fail when the newest (that `select` would take) is older than so many hours"),
 }  # fmt: skip
@@ -42,17 +45,19 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
     found: List[Backup] = []
     for name in names:
         found += backups.backups_below(os.path.join(directory, name))
+    if params.stamp:
+        found = [backup for backup in found if backup.stamp == params.stamp]
     if limit is not None:
         found = [backup for backup in found if backups.seconds_of(data_time(backup)) < limit]
-    found.sort(key=data_time, reverse=True)
-    result: Dict[str, Any] = {"backups": [told(backup) for backup in found], "selected": None}
+    found.sort(key=lambda backup: (data_time(backup), backup.stamp), reverse=True)
+    result: Dict[str, Any] = {"backups": [told(host, params, backup) for backup in found], "selected": None}
     if params.select or params.max_age:
         selected = choose(host, params, directory, names, found)
         if params.check:
-            damaged = backups.damage(host, selected)
+            damaged = chain.damage(host, selected)
             if damaged:
                 host.fail("; ".join(damaged), **result)
-        result["selected"] = told(selected)
+        result["selected"] = told(host, params, selected)
     return host.outcome(**result)
 
 
@@ -60,15 +65,33 @@ def choose(host: Host, params: Any, directory: str, names: List[str], found: Lis
     """The newest that is good enough. Fails when there is none, or it is too old."""
     kind = params.select or "latest"
     fit = [backup for backup in found if (params.tags or not backup.tag) and good_enough(backup, kind, params.level)]
-    if not fit:
+    selected, refused = first_good(host, params, fit)
+    for reason in refused:
+        host.warn("not chosen: %s" % reason)
+    if selected is None:
         what = {"latest": "", "latest_verified": " verified", "latest_proven": " proven"}[kind]
         where = "%s (%s)" % (directory, ", ".join(names) or "no backups at all")
         before = " from before %s" % params.before if params.before else ""
-        host.fail("there is no%s backup%s in %s; %d do not fit" % (what, before, where, len(found)))
-    age = (time.time() - fit[0].finished) / 3600
+        before += " of the stamp %s" % params.stamp if params.stamp else ""
+        why = "; %s" % refused[0] if refused else ""
+        host.fail("there is no%s backup%s in %s; %d do not fit%s" % (what, before, where, len(found), why))
+    age = (time.time() - selected.finished) / 3600
     if params.max_age and age > params.max_age:
-        host.fail("the newest backup, %s, is %.1f hours old; max_age is %d" % (fit[0].folder, age, params.max_age))
-    return fit[0]
+        host.fail("the newest backup, %s, is %.1f hours old; max_age is %d" % (selected.folder, age, params.max_age))
+    return selected
+
+
+def first_good(host: Host, params: Any, fit: List[Backup]) -> Tuple[Optional[Backup], List[str]]:
+    """The first whose base is there and that is signed as wanted, and why those before it are not taken."""
+    refused: List[str] = []
+    for backup in fit:
+        try:
+            chain.base_of(host, backup)
+            signatures.refuse(host, backup, params.signed_by)
+            return backup, refused
+        except (chain.Broken, signatures.Refused) as problem:
+            refused.append(str(problem))
+    return None, refused
 
 
 def good_enough(backup: Backup, kind: str, level: str) -> bool:
@@ -83,12 +106,15 @@ def data_time(backup: Backup) -> str:
     return str(database.get("snapshot_time") or backup.data["started"])
 
 
-def told(backup: Backup) -> Dict[str, Any]:
+def told(host: Host, params: Any, backup: Backup) -> Dict[str, Any]:
     database = backup.data.get("database") or {}
     server = backup.data.get("server") or {}
     more = {"database": database.get("name"), "server_version": server.get("version"), "data_time": data_time(backup)}
+    # With signed_by: by one of those keys.
+    more["signed"] = signatures.signed(host, backup, params.signed_by)
     hours = round((time.time() - backup.finished) / 3600, 1)
-    return dict(backup.describe(), age_hours=hours, files=backup.files, content=backup.data.get("content"), **more)
+    more.update(age_hours=hours, files=backup.files, content=backup.data.get("content"))
+    return dict(backup.describe(), **more)
 
 
 def moment_of(host: Host, text: str) -> float:

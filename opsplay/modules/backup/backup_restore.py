@@ -3,19 +3,22 @@
 What is as the set has it stays untouched. The rest is unpacked beside its place and swapped in by renames, and what was
 there is kept under a dated name. `validate` proves the result before anything is reloaded; when it does not hold, the
 old files are back before the task ends. Databases of a set are restored by pg_restore from the folders it returns.
+
+An increment comes back together with the full set that it stands on, which has to lie beside it.
 """
 
 from __future__ import annotations
 
 from typing import Any, Dict, List
 
-from opsplay.agent import backups
+from opsplay.agent import backups, chain, signatures
 from opsplay.agent.cipher import KEY, Decipher
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Failed
+from opsplay.agent.signatures import SIGNED_BY
 from opsplay.agent.spec import Bool, Params, Path, Raw, Str
 from opsplay.agent.spec import List as Listing
-from opsplay.modules.backup import _unpacking
+from opsplay.modules.backup import _joining, _unpacking
 
 PARAMS = dict(
     {
@@ -23,6 +26,7 @@ PARAMS = dict(
         "parts": Listing(of=Str(), default=[], help="The archives to restore; without it, all of the set"),
         "validate": Listing(of=Raw(), split=False, default=[], help="Programs (lists of words) that must be content, "
                             "such as [nginx, -t]"),
+        "signed_by": SIGNED_BY,
         "keep_old": Bool(default=True, help="Keep what was there under a dated name"),
     },
     **KEY,
@@ -41,9 +45,10 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
             host.unknown("folder", "databases", "restored", "kept")
             return host.outcome()
         host.fail(str(problem))
-    problems = backups.damage(host, backup)
+    signatures.require(host, backup, params.signed_by)
+    problems = chain.damage(host, backup)
     if problems:
-        host.fail("the set is refused: %s" % "; ".join(problems))
+        host.fail("the set is refused: %s; nothing was changed" % "; ".join(problems))
     encryption = backup.data.get("encryption")
     if not encryption:
         return restore(host, params, backup, None)
@@ -55,7 +60,10 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
 
 def restore(host: Host, params: Params, backup: backups.Backup, key: Any) -> Dict[str, Any]:
     """Compare every archive, and swap in those that differ."""
-    archives = _unpacking.chosen(host, backup, params.parts, key)
+    try:
+        archives = _joining.chosen(host, backup, chain.base_of(host, backup), params.parts, key)
+    except (chain.Broken, backups.Unreadable) as problem:
+        host.fail("the set is refused: %s; nothing was changed" % problem)
     for archive in archives if not host.check else []:
         # What a killed run, or a power cut, has left beside: also where nothing differs any more.
         archive.sweep()

@@ -4,32 +4,40 @@ A set is one folder with one manifest, published by one rename when every part o
 is a backup by itself that pg_restore takes. Sets of a type that has not all parts lie by themselves, in DIR/NAME-config
 and DIR/NAME-database, so that none is taken for a whole one; configuration that has not changed makes no new set. A set
 of type `emergency` is made in need, never becomes `latest`, and nothing is pruned after it.
+
+A set of type `incremental` holds of files only what is not as the full set `base` has it, and a list of the rest; with
+that base it restores like a full one. Databases and Redis are in it whole. Where there is no full set to stand on, it
+becomes one, with a warning.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
-from opsplay.agent import backups, cipher, metrics, retention
+from opsplay.agent import backups, chain, cipher, metrics, retention, signatures
 from opsplay.agent.cipher import ENCRYPT
 from opsplay.agent.host import Host, ModuleFailed
 from opsplay.agent.metrics import METRICS
 from opsplay.agent.pipeline import Failed
 from opsplay.agent.retention import RETENTION
 from opsplay.agent.shadow import Node
+from opsplay.agent.signatures import SIGN
 from opsplay.agent.sizes import free_bytes, told_size
-from opsplay.agent.spec import Choice, Int, Name, Params, Path, Raw
+from opsplay.agent.spec import Choice, Int, Name, Params, Path, Raw, Str
 from opsplay.agent.spec import Dict as Mapping
-from opsplay.modules.backup import _parts
+from opsplay.modules.backup import _increments, _parts
+from opsplay.modules.backup._archive import Archive
 
 PARAMS = dict(
     {
         "name": Name(required=True, help="The set's name, such as the service's"),
         "dir": Path(required=True, help="The folder of all backups; each set lies in DIR/NAME/TIME, mode 0700"),
-        "type": Choice("full", "database", "config", "emergency", default="full",
-                       help="All parts, databases and Redis alone, the archives that are `config`, or all in need"),
+        "type": Choice("full", "incremental", "database", "config", "emergency", default="full",
+                       help="All parts; files as what has changed since a full set; databases and Redis alone; the"
+                            " archives that are `config`; or all in need"),
+        "base": Str(help="incremental: the stamp of the full set to stand on. Default: the newest verified one"),
         "databases": Mapping(of=Raw(), default={}, help="Parts that pg_backup makes: by name, its parameters"),
         "redis": Mapping(of=Raw(), default={}, help="Parts that redis_backup makes: by name, its parameters"),
         "archives": Mapping(of=Raw(), default={}, help="Parts of files: paths, optional (paths that may be missing), "
@@ -38,34 +46,41 @@ PARAMS = dict(
         "release": Path(help="A link whose target names the release, for the record"),
         "tag": Name(help="A word that keeps the set from being pruned"),
         "encrypt": ENCRYPT,
+        "sign": SIGN,
         "wait": Int(default=600, min=0, help="Seconds to wait for another backup of this set"),
     },
     **RETENTION,
     **METRICS,
 )  # fmt: skip
 CHECK = "partial"
+# Types of sets that have all parts, and so lie together.
+WHOLE = ("full", "incremental", "emergency")
 
 
 def run(host: Host, params: Params) -> Dict[str, Any]:
-    parts = parts_of(host, params)
+    signatures.refuse_unable(host, params.sign)
+    whole = params.type in WHOLE
+    directory = os.path.join(host.expand(params.dir), params.name if whole else "%s-%s" % (params.name, params.type))
+    base = _increments.find(host, params, directory) if params.type == "incremental" else None
+    if params.type == "incremental" and base is None:
+        params = Params(params, type="full")
+    parts = parts_of(host, params, base)
     if not parts:
         host.fail("a set of type %s has no part; give databases or archives" % params.type)
-    whole = params.type in ("full", "emergency")
-    directory = os.path.join(host.expand(params.dir), params.name if whole else "%s-%s" % (params.name, params.type))
     fingerprint = config_fingerprint(parts) if params.type == "config" else ""
     if fingerprint and fingerprint == last_fingerprint(directory):
         return host.outcome(msg="the configuration is as the last set has it", folder="", parts=[])
     check_space(host, params, directory, parts)
     if host.check:
-        return preview(host, params, directory, parts)
+        return preview(host, params, directory, parts, base)
     began = time.time()
     try:
         with host.lock("backup-set-%s" % params.name, params.wait):
-            backup = make(host, params, directory, parts, fingerprint)
+            backup = make(host, params, directory, parts, fingerprint, base)
             removed = settle(host, params, directory, backup)
     except BaseException as problem:
         tell(host, params, {"success": (0, "Whether the last run made a set")})
-        if isinstance(problem, (Failed, OSError, ModuleFailed, backups.Unreadable)):
+        if isinstance(problem, (Failed, OSError, ModuleFailed, backups.Unreadable, chain.Broken)):
             host.fail("the set %s failed: %s; latest and the older sets are as they were" % (params.name, problem))
         raise
     tell(host, params, {
@@ -77,10 +92,11 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
     host.note("", "set %s (%s)\n" % (params.name, params.type), directory)
     host.changed = True
     told = {"removed": removed, "parts": [part.name for part in parts], "seconds": round(time.time() - began, 2)}
+    told["type"] = params.type
     return host.outcome(**dict(backup.describe(), manifest=backup.data, **told))
 
 
-def parts_of(host: Host, params: Params) -> List[Any]:
+def parts_of(host: Host, params: Params, base: Optional[_increments.Base]) -> List[Any]:
     """The parts that a set of this type has. Fails for parameters that are wrong."""
     from opsplay.agent.spec import ParameterError
 
@@ -88,10 +104,10 @@ def parts_of(host: Host, params: Params) -> List[Any]:
     for name in names:
         if names.count(name) > 1:
             host.fail("there are two parts of the name %r" % name)
-        if name != backups.folder_name(name) or name in (backups.MANIFEST, backups.LATEST):
+        if name != backups.folder_name(name) or name in (backups.MANIFEST, backups.SIGNATURE, backups.LATEST):
             host.fail("%r cannot be the name of a part; use letters, digits, - and _" % name)
     found: List[Any] = []
-    common = {"encrypt": params.encrypt} if params.encrypt else {}
+    common = dict({"sign": params.sign}, **({"encrypt": params.encrypt} if params.encrypt else {}))
     try:
         if params.type != "config":
             for name, given in sorted(params.databases.items()):
@@ -101,7 +117,8 @@ def parts_of(host: Host, params: Params) -> List[Any]:
         if params.type != "database":
             for name, given in sorted(params.archives.items()):
                 if params.type != "config" or name in params.config:
-                    found.append(_parts.Archive(host, name, given))
+                    was = base.entries(name) if base is not None else None
+                    found.append(Archive(host, name, given, params.type == "full", was))
     except ParameterError as problem:
         host.fail("%s: %s" % (name, problem.message))
     return found
@@ -128,7 +145,7 @@ def check_space(host: Host, params: Params, directory: str, parts: List[Any]) ->
         host.fail(text % (params.name, told_size(needed), directory, told_size(free)))
 
 
-def preview(host: Host, params: Params, directory: str, parts: List[Any]) -> Dict[str, Any]:
+def preview(host: Host, params: Params, directory: str, parts: List[Any], base: Any) -> Dict[str, Any]:
     """What would be made; databases say so in their own words."""
     backups.make_folder(host, directory)
     for part in parts:
@@ -140,10 +157,13 @@ def preview(host: Host, params: Params, directory: str, parts: List[Any]) -> Dic
     coming = os.path.join(directory, backups.free_stamp(directory, time.time()))
     host.pretend(coming, Node("directory", 0o700, os.geteuid(), os.getegid()))
     host.unknown("folder", "size", "manifest", "seconds")
-    return host.outcome(parts=[part.name for part in parts])
+    told = {"increment_of": base.backup.stamp if base is not None else "", "type": params.type}
+    return host.outcome(parts=[part.name for part in parts], **told)
 
 
-def make(host: Host, params: Params, directory: str, parts: List[Any], fingerprint: str) -> backups.Backup:
+def make(
+    host: Host, params: Params, directory: str, parts: List[Any], fingerprint: str, base: Optional[_increments.Base]
+) -> backups.Backup:
     """Every part in a hidden folder, described and brought to the disk, then published. Raises Failed, OSError."""
     backups.make_folder(host, directory)
     hidden = host.temporary.folder(directory)
@@ -175,7 +195,16 @@ def make(host: Host, params: Params, directory: str, parts: List[Any], fingerpri
         "files": [entry for part in made for entry in part["files"]],
         "verified": {"level": "read", "at": backups.moment()},
     }  # fmt: skip
-    return backups.publish(host, hidden, manifest, began)
+    if base is not None:
+        manifest.update(base.described(host, parts))
+    listing = _increments.listing_of(parts) if params.type == "full" else None
+    if listing is not None:
+        manifest["listing"] = listing.described()
+    backup = backups.publish(host, hidden, manifest, began, sign=params.sign)
+    if listing is not None:
+        listing.keep(host, backup)
+    _increments.stand(host, backup)
+    return backup
 
 
 def settle(host: Host, params: Params, directory: str, backup: backups.Backup) -> List[str]:

@@ -2,18 +2,20 @@
 
 The store is a host that `backup_store` has made one, or a bucket that speaks S3. Every file's sha256 is computed at the
 far end from what it has stored. A set's manifest is sent last, so that a set which can be seen there is whole; nothing
-there is overwritten or removed. What is fetched is compared with its manifest before the set bears its name here.
+there is overwritten or removed. What is fetched is compared with its manifest before the set bears its name here. An
+increment travels after the full set that it stands on, and not without it.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
-from opsplay.agent import backups, files
+from opsplay.agent import backups, chain, files, signatures
 from opsplay.agent.host import Host
 from opsplay.agent.shadow import Node
+from opsplay.agent.signatures import SIGNED_BY
 from opsplay.agent.sizes import free_bytes, told_size
 from opsplay.agent.spec import Choice, Float, Int, Name, Params, Path, Str
 from opsplay.modules.backup._store import Store, StoreError, begun_at
@@ -49,6 +51,7 @@ PARAMS = {
     "which": Choice("newest", "all", default="all", help="pushed: what is sent of what the store lacks"),
     "select": Str(default="latest_verified", help="pulled: latest_verified, latest, or the stamp of a set"),
     "before": Str(help="pulled: only what was begun before this time (UTC, 2026-11-28T02:00:00Z)"),
+    "signed_by": SIGNED_BY,
     "max_age": Float(help="Fail when the newest verified set there is older than so many hours"),
 }  # fmt: skip
 CHECK = "exact"
@@ -100,7 +103,8 @@ def push(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
     there = {entry["stamp"] for entry in sets_of(store, params)}
     missing = [backup for backup in ours if backup.stamp not in there]
     if params.which == "newest":
-        missing = [backup for backup in missing if backup is ours[-1]]
+        newest = ours[-1].increment_of or {}
+        missing = [backup for backup in missing if backup is ours[-1] or backup.stamp == newest.get("stamp")]
     sent = 0
     for stamp in coming:
         host.note("", "%s\n" % stamp, "%s on %s" % (params.name, store.place))
@@ -129,8 +133,10 @@ def send(host: Host, store: Store, backup: Any, params: Params) -> int:
     problems = backups.damage(host, backup)
     if problems:
         raise StoreError("%s is not sent: %s" % (backup.folder, "; ".join(problems)))
+    if backup.increment_of is not None:
+        refuse_lonely(store, backup, params)
     parts = [(entry["name"], entry["sha256"], entry["size"]) for entry in backup.files]
-    for extra in (backups.PROOF, backups.MANIFEST):
+    for extra in (backups.PROOF, backups.SIGNATURE, backups.MANIFEST):
         path = backup.path(extra)
         if os.path.exists(path):
             parts.append((extra, host.digest(path, "sha256"), os.stat(path).st_size))
@@ -144,6 +150,16 @@ def send(host: Host, store: Store, backup: Any, params: Params) -> int:
     return sent
 
 
+def refuse_lonely(store: Store, backup: backups.Backup, params: Params) -> None:
+    """Raises StoreError for an increment whose base the store does not have."""
+    wanted = backup.increment_of or {}
+    there = store.digest("%s/%s/%s" % (params.name, wanted["stamp"], backups.MANIFEST))
+    if there is None:
+        raise StoreError("%s is not sent: it stands on %s, which the store lacks" % (backup.stamp, wanted["stamp"]))
+    if there != wanted["manifest_sha256"]:
+        raise StoreError("%s is not sent: the store has another set as %s" % (backup.stamp, wanted["stamp"]))
+
+
 def teller(host: Host, where: str, before: int, total: int) -> Callable[[int], None]:
     """Tells how much of a set has been sent, when so much of a file has."""
     return lambda sent: host.progress("sending %s" % where, before + sent, total)
@@ -153,16 +169,27 @@ def teller(host: Host, where: str, before: int, total: int) -> Callable[[int], N
 
 
 def pull(host: Host, store: Store, directory: str, params: Params) -> Dict[str, Any]:
+    """Fetch one set, unless it is here, and before it what it stands on. Raises StoreError."""
+    sets = sets_of(store, params)
+    chosen = choose(sets, params)
+    base = base_of(chosen, sets)
+    result = {"folder": os.path.join(directory, chosen["stamp"]), "stamp": chosen["stamp"],
+              "manifest": chosen["manifest"], "begun_at": begun_at(chosen["manifest"]),
+              "base": base["stamp"] if base is not None else ""}  # fmt: skip
+    for each in ([base] if base is not None else []) + [chosen]:
+        bring(host, store, directory, each, params)
+    return result
+
+
+def bring(host: Host, store: Store, directory: str, chosen: Dict[str, Any], params: Params) -> None:
     """Fetch one set, unless it is here. Raises StoreError."""
-    chosen = choose(sets_of(store, params), params)
     target = os.path.join(directory, chosen["stamp"])
-    result = {"folder": target, "stamp": chosen["stamp"], "manifest": chosen["manifest"],
-              "begun_at": begun_at(chosen["manifest"])}  # fmt: skip
     if os.path.exists(os.path.join(target, backups.MANIFEST)):
         here = backups.load(target)
-        problems = backups.damage(host, here)
+        signatures.require(host, here, params.signed_by)
+        problems = chain.damage(host, here)
         if not problems and here.data == chosen["manifest"]:
-            return result
+            return
         host.fail("%s is here and is not what the store has: %s" % (target, "; ".join(problems) or "another manifest"))
     refuse_full(directory, chosen)
     backups.make_folder(host, directory)
@@ -172,7 +199,26 @@ def pull(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
         host.pretend(target, Node("directory", 0o700, os.geteuid(), os.getegid()))
     else:
         fetch(host, store, directory, chosen, params)
-    return result
+
+
+def base_of(chosen: Dict[str, Any], sets: List[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
+    """What a set stands on, of those that the store has; None when it stands by itself. Raises StoreError."""
+    wanted = chosen["manifest"].get("increment_of")
+    if not wanted:
+        return None
+    found = [entry for entry in sets if entry["stamp"] == wanted.get("stamp")]
+    if not found:
+        raise StoreError("%s stands on %s, which the store does not have" % (chosen["stamp"], wanted.get("stamp")))
+    return found[0]
+
+
+def stands(entry: Dict[str, Any], sets: List[Dict[str, Any]]) -> bool:
+    """Whether the store has what a set stands on."""
+    try:
+        base_of(entry, sets)
+    except StoreError:
+        return False
+    return True
 
 
 def refuse_full(directory: str, chosen: Dict[str, Any]) -> None:
@@ -189,7 +235,7 @@ def choose(sets: List[Dict[str, Any]], params: Params) -> Dict[str, Any]:
     if params.before:
         found = [entry for entry in found if entry["manifest"].get("started", "9") < params.before]
     if params.select == "latest_verified":
-        found = [entry for entry in found if is_verified(entry["manifest"])]
+        found = [entry for entry in found if is_verified(entry["manifest"]) and stands(entry, sets)]
     elif params.select != "latest":
         found = [entry for entry in found if entry["stamp"] == params.select]
     if not found:
@@ -208,6 +254,8 @@ def fetch(host: Host, store: Store, directory: str, chosen: Dict[str, Any], para
     """Fetch a set into a hidden folder, compare it with its manifest, and give it its name. Raises StoreError."""
     work = host.temporary.folder(directory)
     names = [entry["name"] for entry in chosen["manifest"]["files"]]
+    where = "%s/%s/%s" % (params.name, chosen["stamp"], backups.SIGNATURE)
+    names += [backups.SIGNATURE] if store.digest(where) is not None else []
     for name in names + [backups.MANIFEST]:
         path = os.path.join(work, name)
         if os.path.dirname(os.path.normpath(path)) != work and not os.path.normpath(path).startswith(work + "/"):
@@ -220,7 +268,11 @@ def fetch(host: Host, store: Store, directory: str, chosen: Dict[str, Any], para
             file.flush()
             os.fsync(file.fileno())
     here = backups.load(work)
-    problems = backups.damage(host, here)
+    try:
+        signatures.refuse(host, here, params.signed_by)
+    except signatures.Refused as problem:
+        raise StoreError("what came is refused: %s" % str(problem).replace(work, chosen["stamp"])) from None
+    problems = chain.damage(host, here)
     if problems or here.data != chosen["manifest"]:
         raise StoreError("what came is refused: %s" % ("; ".join(problems) or "its manifest has changed meanwhile"))
     with host.critical(backups.PUBLISHING):
@@ -235,7 +287,7 @@ def fetch(host: Host, store: Store, directory: str, chosen: Dict[str, Any], para
 def summary(store: Store, params: Params) -> Dict[str, Any]:
     """What the store holds, and how old the newest verified set is. Fails with max_age. Raises StoreError."""
     sets = sets_of(store, params)
-    verified = [entry for entry in sets if is_verified(entry["manifest"])]
+    verified = [entry for entry in sets if is_verified(entry["manifest"]) and stands(entry, sets)]
     begun = begun_at(verified[-1]["manifest"]) if verified else None
     age = None if begun is None else time.time() - begun
     found = {"there": len(sets), "newest": verified[-1]["stamp"] if verified else "", "newest_age": age}

@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any, Dict, List, Optional
 
-from opsplay.agent import backups, cipher, metrics, retention, sizes
+from opsplay.agent import backups, cipher, metrics, retention, signatures, sizes
 from opsplay.agent.host import Host, ModuleFailed
 from opsplay.agent.pipeline import Failed
 from opsplay.agent.sizes import told_size
@@ -34,6 +34,7 @@ def refuse(host: Host, params: Any) -> None:
     if params.tag and backups.folder_name(params.tag.strip("-_.")) != params.tag:
         host.fail("tag %r: a word of letters, digits, - _ and . is allowed" % params.tag)
     cipher.wanted(host, params.encrypt)
+    signatures.refuse_unable(host, params.sign)
     sizes.read_limits(host, params)
 
 
@@ -166,7 +167,7 @@ class Job:
         manifest["finished"] = backups.moment()
         host.progress("bringing %s to the disk" % self.name)
         try:
-            return backups.publish(host, hidden, manifest, began)
+            return backups.publish(host, hidden, manifest, began, sign=self._params.sign)
         except OSError as problem:
             raise Failed("cannot write %s: %s" % (hidden, problem.strerror)) from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, Optional
 
-from opsplay.agent import backups
+from opsplay.agent import backups, signatures
 from opsplay.agent.cipher import SUFFIXES, Decipher
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Failed, Program, Tap, flow, from_file, head_of
@@ -180,9 +180,12 @@ def find(host: Host, params: Any, parameter: str = "key") -> Source:
             backup = backups.load(path)
         except backups.Unreadable as problem:
             host.fail(str(problem))
+        signatures.require(host, backup, params.signed_by)
         path = os.path.join(path, main_file(host, backup, db))
     elif os.path.isdir(path) and os.path.lexists(os.path.join(path, backups.LATEST)):
         host.fail("%s holds several backups; name one, e.g. %s/latest" % (path, path))
+    if backup is None:
+        signatures.refuse_lone(host, path, params.signed_by)
     source = Source(host, path, backup, Key(params, parameter))
     if os.path.exists(path):
         try:

@@ -13,6 +13,7 @@ from opsplay.agent.cipher import ENCRYPT
 from opsplay.agent.host import Host, ModuleFailed
 from opsplay.agent.metrics import METRICS
 from opsplay.agent.retention import RETENTION
+from opsplay.agent.signatures import SIGN
 from opsplay.agent.spec import Bool, Choice, Int, Name, Path, Str
 from opsplay.modules.postgres import _making, _server
 
@@ -41,6 +42,7 @@ PARAMS = dict(
     ),
     scratch_dir=Path(help="Where a scratch cluster has room. Default: beside the cluster's data directory"),
     encrypt=ENCRYPT,
+    sign=SIGN,
     size_min=Str(help="Refuse a backup that is smaller, e.g. 50M"),
     size_max=Str(help="Refuse one that is larger"),
     size_change=Int(min=1, help="Refuse one whose size differs by more than so many percent from the latest"),

@@ -9,14 +9,20 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List
 
-from opsplay.agent import backups, pipeline
+from opsplay.agent import backups, pipeline, signatures
 from opsplay.agent.cipher import KEY, Decipher
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Failed, Program, Tap
+from opsplay.agent.signatures import SIGNED_BY
 from opsplay.agent.spec import Path
 from opsplay.modules.postgres import _psql, _server
 
-PARAMS = dict(_server.CONNECTION, src=Path(required=True, help="The backup's folder, or a `latest` link"), **KEY)
+PARAMS = dict(
+    _server.CONNECTION,
+    src=Path(required=True, help="The backup's folder, or a `latest` link"),
+    signed_by=SIGNED_BY,
+    **KEY,
+)
 CHECK = "partial"
 # All that pg_dumpall's statements can change, as one text to compare.
 STATE = """
@@ -45,6 +51,7 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
         host.changed = True
         host.unknown("roles")
         return host.outcome()
+    signatures.require(host, backup, params.signed_by)
     problems = backups.damage(host, backup)
     entry = globals_file(host, backup)
     if problems:

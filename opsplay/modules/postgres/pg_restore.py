@@ -8,6 +8,7 @@ from typing import Any, Dict
 from opsplay.agent import confirmation
 from opsplay.agent.cipher import KEY
 from opsplay.agent.host import Host
+from opsplay.agent.signatures import SIGNED_BY
 from opsplay.agent.spec import Bool, Choice, Int, List, Name, Path, Raw, Str
 from opsplay.modules.postgres import _beside, _database, _in_place, _psql, _restoring, _server, _source
 from opsplay.modules.postgres._locks import lock_name
@@ -25,6 +26,7 @@ PARAMS = dict(
     key=Str(secret=True, aliases=["identity"], help="The private key of an encrypted backup, as text: an identity of"
             " age, or an armoured secret key of gpg; it is never on the disk"),
     key_passphrase=KEY["key_passphrase"],
+    signed_by=SIGNED_BY,
     verify=Bool(default=True, help="Compare each table's rows with the manifest"),
     verify_queries=List(of=Raw(), split=False, default=[], help="Queries that must give true, or {query, equals}"),
     analyze=Bool(default=True, help="Gather the planner's statistics before the database goes into service"),

@@ -10,6 +10,7 @@ from opsplay.agent import confirmation
 from opsplay.agent.cipher import KEY
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Failed
+from opsplay.agent.signatures import SIGNED_BY
 from opsplay.agent.spec import Bool, Choice, List, Name, Path, Str
 from opsplay.modules.postgres import _lifting, _moving, _psql, _scratch, _server, _source
 from opsplay.modules.postgres._locks import lock_name
@@ -27,6 +28,7 @@ PARAMS = dict(
     identity=Str(secret=True, help="The private key of an encrypted backup, as text: an identity of age, or an armoured"
                  " secret key of gpg; it is never on the disk"),
     key_passphrase=KEY["key_passphrase"],
+    signed_by=SIGNED_BY,
     scratch_dir=Path(default="/var/tmp", help="Where the backup's tables are restored for a while"),
     confirm=confirmation.parameter("MODE TABLES in DB"),
 )  # fmt: skip

@@ -11,12 +11,13 @@ import os
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from opsplay.agent import backups, metrics, sizes
+from opsplay.agent import backups, metrics, signatures, sizes
 from opsplay.agent.backups import Backup
 from opsplay.agent.cipher import KEY, Decipher
 from opsplay.agent.host import Host, ModuleFailed
 from opsplay.agent.metrics import METRICS
 from opsplay.agent.pipeline import Failed
+from opsplay.agent.signatures import SIGNED_BY
 from opsplay.agent.spec import Choice, Float, Int, Path, Str
 from opsplay.agent.spec import Dict as DictOf
 from opsplay.agent.spec import List as ListOf
@@ -52,6 +53,7 @@ PARAMS = dict(
     delta_pct=Int(min=1, help="Percent by which its size may differ from that of the backup before"),
     scratch_dir=Path(help="Where a scratch cluster has room. Default: beside the cluster's data directory"),
     wait=Int(default=600, min=0, help="Seconds to wait for whoever works on the same database"),
+    signed_by=SIGNED_BY,
     **KEY,
     **METRICS,
 )  # fmt: skip
@@ -72,11 +74,15 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
     name = os.path.basename(host.expand(params.path))
     try:
         backup, dump = find(host, params)
+        if backup is not None:
+            signatures.refuse(host, backup, params.signed_by)
+        elif params.signed_by:
+            raise Failed("it has no manifest that anybody could have signed")
         name = backup.data["name"] if backup is not None else dump.name
         database = (backup.data.get("database") or {}).get("name", name) if backup is not None else name
         with host.lock(lock_name(server, database), params.wait):
             result = verify(host, server, params, backup, dump)
-    except (Failed, SqlError, backups.Unreadable, OSError, ModuleFailed) as problem:
+    except (Failed, SqlError, backups.Unreadable, signatures.Refused, OSError, ModuleFailed) as problem:
         tell(host, params, name, {"success": (0, "Whether the last verification found a good backup")})
         if isinstance(problem, ModuleFailed):
             raise

@@ -13,6 +13,7 @@ from typing import Any, Dict
 from opsplay.agent import backups, cipher, pipeline
 from opsplay.agent.cipher import ENCRYPT
 from opsplay.agent.host import Host
+from opsplay.agent.signatures import SIGN
 from opsplay.agent.sizes import free_bytes, told_size
 from opsplay.agent.spec import Bool, Int, Mode, Name, Params, Path, Str
 from opsplay.modules.redis import _dump, _resp
@@ -24,6 +25,7 @@ PARAMS = dict(
     tag=Str(default="", help="What it is for; an emergency backup never becomes `latest`"),
     latest_link=Bool(default=True, help="Let `latest` lead to it"),
     encrypt=ENCRYPT,
+    sign=SIGN,
     mode=Mode(default=0o600, help="The permissions of its files; folders are 0700"),
     timeout=Int(default=600, min=1, help="Seconds that the snapshot may take"),
     lock_wait=Int(default=0, min=0, help="Seconds to wait for another backup or restore to end"),
@@ -125,7 +127,7 @@ def keep(host: Host, params: Params, redis: _resp.Client, directory: str, source
     data["files"] = [{"name": FILE, "size": os.stat(path).st_size, "sha256": sha256}]
     if params.encrypt:
         data["encryption"], data["files"] = encrypted(host, params, path, data["files"][0])
-    backup = backups.publish(host, hidden, data, began, params.mode)
+    backup = backups.publish(host, hidden, data, began, params.mode, params.sign)
     if params.latest_link and params.tag != backups.EMERGENCY:
         backups.point_latest(host, backup)
     host.note("", "a backup\n", directory)

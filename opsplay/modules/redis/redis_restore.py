@@ -11,9 +11,10 @@ import os
 import time
 from typing import Any, Dict, Optional
 
-from opsplay.agent import backups, cipher, confirmation, pipeline
+from opsplay.agent import backups, cipher, confirmation, pipeline, signatures
 from opsplay.agent.cipher import KEY
 from opsplay.agent.host import Host, ModuleFailed
+from opsplay.agent.signatures import SIGNED_BY
 from opsplay.agent.spec import Int, Name, Params, Path
 from opsplay.modules.redis import _dump, _exchange, _resp
 
@@ -25,6 +26,7 @@ PARAMS = dict(
     confirm=confirmation.parameter("restore redis"),
     timeout=Int(default=300, min=1, help="Seconds that the server may take to load the data"),
     lock_wait=Int(default=0, min=0, help="Seconds to wait for a backup or another restore to end"),
+    signed_by=SIGNED_BY,
     **KEY,
 )
 CHECK = "partial"
@@ -59,6 +61,7 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
 def source(host: Host, path: str, params: Params) -> Any:
     """The RDB file and its manifest (None for a file alone). Fails for what is damaged or cannot be decrypted."""
     if not os.path.isdir(path):
+        signatures.refuse_lone(host, path, params.signed_by)
         return path, None
     try:
         backup = backups.load(path)
@@ -66,6 +69,7 @@ def source(host: Host, path: str, params: Params) -> Any:
         host.fail(str(problem))
     if backup.data["kind"] != "redis_backup":
         host.fail("%s is a %s, not a backup of Redis" % (path, backup.data["kind"]))
+    signatures.require(host, backup, params.signed_by)
     damage = backups.damage(host, backup)
     if damage:
         host.fail("%s; nothing was touched" % "; ".join(damage))
