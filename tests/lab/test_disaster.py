@@ -182,8 +182,12 @@ def test_the_service_comes_back(site: Site, webhook: int) -> None:  # noqa: F811
     outage = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60))
     # The clock of the refused attempts goes on: they belong to the same recovery.
     began = json.loads((site.folder / "recovery/sample.json").read_text())["began"]
-    done = site.recover(dr_began=outage, dr_notify=[f"json://127.0.0.1:{webhook}/told"])
+    numbers = site.folder / "numbers"
+    done = site.recover(dr_began=outage, dr_notify=[f"json://127.0.0.1:{webhook}/told"], dr_metrics_dir=str(numbers))
     assert done.code == 0, done.out
+    measured = next(numbers.iterdir()).read_text()
+    assert 'opsplay_recovery_success{name="sample",practice="no"} 1\n' in measured
+    assert "opsplay_recovery_last_success_timestamp_seconds{" in measured
     dr, report = site.lab.hosts["dr1"], site.report()
     assert report["recovered"] and report["set"] == site.known["new"] and report["release"] == "1.0"
     assert all(check["status"] == "ok" for check in report["checks"]) and len(report["checks"]) >= 13
@@ -191,6 +195,9 @@ def test_the_service_comes_back(site: Site, webhook: int) -> None:  # noqa: F811
     assert report["databases"] == [manifest_rows(site, tables)]
     phases = [one["name"] for one in report["rto"]["phases"]]
     assert phases[-8:] == ["host", "backup", "files", "databases", "service", "proof", "names", "soak"]
+    budgets = {one["name"]: (one["budget"], one["over"]) for one in report["rto"]["phases"]}
+    assert budgets["databases"] == (7200, False) and budgets["soak"] == (None, False)
+    assert report["manual"] == {"The front page looks right": ""}
     assert report["dns"] == [moved(site)]
     assert site.lab.hosts["bak1"].run(WWW).stdout == f"120 {dr.address}\n"
     assert abs(report["rto"]["began_at"] - began) < 1 and not report["rto"]["over"]
