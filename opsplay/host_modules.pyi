@@ -153,6 +153,7 @@ class HostModules:
         base: str | None = ...,
         databases: Mapping[str, Any] | None = ...,
         redis: Mapping[str, Any] | None = ...,
+        programs: Mapping[str, Any] | None = ...,
         archives: Mapping[str, Any] | None = ...,
         config: Any | None = ...,
         release: str | None = ...,
@@ -217,6 +218,21 @@ class HostModules:
         ignore_errors: bool = ...,
     ) -> Outcome:
         """Send backups to a store elsewhere, fetch them from there, or prove that a recent one is there."""
+
+    def stream_restore(
+        self,
+        *,
+        src: str,
+        part: str,
+        argv: Sequence[str] | str,
+        environment: Mapping[str, str] | None = ...,
+        signed_by: Sequence[str] | str | None = ...,
+        confirm: str | None = ...,
+        key: str | None = ...,
+        key_passphrase: str | None = ...,
+        ignore_errors: bool = ...,
+    ) -> Outcome:
+        """Give a part of a backup set that a program wrote back to a program, on its standard input."""
 
     def async_status(
         self,

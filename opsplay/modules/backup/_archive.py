@@ -8,12 +8,12 @@ from typing import Any, Dict, List, Optional
 from opsplay.agent import pipeline
 from opsplay.agent.cipher import Cipher
 from opsplay.agent.host import Host
-from opsplay.agent.pipeline import Failed, Program, Tap
+from opsplay.agent.pipeline import Failed, Program
 from opsplay.agent.sizes import free_bytes, told_size, tree_size
 from opsplay.agent.spec import Bool, Param, Path, validate
 from opsplay.agent.spec import List as Listing
-from opsplay.agent.temporary import write_all
 from opsplay.modules.backup import _trees
+from opsplay.modules.backup._sealing import sealed, written
 from opsplay.modules.backup._trees import Entry
 
 ARCHIVE: Dict[str, Param] = {
@@ -130,7 +130,7 @@ class Archive:
         wanted = self._listed or self._was is not None
         sides = [[Program(["tar", "--list", "--file=-"])]] + ([[_trees.reader(read)]] if wanted else [])
         text = "archiving %s" % self.name
-        entry = self._sealed(folder, "%s.tar" % self.name, crypt, [Program(argv)], sides, text=text)
+        entry = sealed(self._host, folder, "%s.tar" % self.name, crypt, [Program(argv)], sides, text=text)
         if not wanted:
             return entry, {}
         archived = _trees.members(read)
@@ -143,24 +143,10 @@ class Archive:
         written(path, data)
         source = pipeline.opened(path, follow=False)
         try:
-            return self._sealed(folder, "%s.list" % self.name, crypt, [], [], source=source)
+            return sealed(self._host, folder, "%s.list" % self.name, crypt, [], [], source=source)
         finally:
             os.close(source)
             os.unlink(path)
-
-    def _sealed(
-        self, folder: str, name: str, crypt: Optional[Cipher], first: List[Any], sides: List[Any], **options: Any
-    ) -> Dict[str, Any]:
-        """Write a stream to a file of the set, encrypted if wanted; the file as a manifest has it. Raises Failed."""
-        plain, cipher = Tap(sides=sides), Tap()
-        steps = first + [plain] + ([crypt.program(), cipher] if crypt else [])
-        name += crypt.suffix if crypt else ""
-        pipeline.into_file(self._host, os.path.join(folder, name), steps, **options)
-        last = cipher if crypt else plain
-        entry = {"name": name, "size": last.size, "sha256": last.sha256}
-        if crypt:
-            entry.update(plain_size=plain.size, plain_sha256=plain.sha256)
-        return entry
 
     def _now(self, folder: str, paths: List[str]) -> Dict[str, Entry]:
         words = self._excluded() + ["--sort=name", "--directory=/"] + relative(paths)
@@ -179,13 +165,7 @@ class Archive:
 
 def relative(paths: List[str]) -> List[str]:
     """Paths as tar's last words, seen from /."""
+    if not paths:
+        # Without any, tar refuses to make an archive.
+        return ["--files-from=/dev/null"]
     return ["--"] + [path.lstrip("/") or "." for path in paths]
-
-
-def written(path: str, data: bytes) -> None:
-    """Make a file that only this account can read. Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        write_all(fd, data)
-    finally:
-        os.close(fd)

@@ -2,7 +2,8 @@
 
 What is as the set has it stays untouched. The rest is unpacked beside its place and swapped in by renames, and what was
 there is kept under a dated name. `validate` proves the result before anything is reloaded; when it does not hold, the
-old files are back before the task ends. Databases of a set are restored by pg_restore from the folders it returns.
+old files are back before the task ends. Databases of a set are restored by pg_restore from the folders it returns, and
+what a program wrote by stream_restore.
 
 An increment comes back together with the full set that it stands on, which has to lie beside it.
 """
@@ -123,6 +124,6 @@ def databases(backup: backups.Backup) -> Dict[str, List[str]]:
     """The folders of the set's databases by the part's name, for pg_restore."""
     found = {}
     for part in backup.data.get("parts", []):
-        if part["kind"] != "archive":
+        if "folders" in part:
             found[str(part["name"])] = [backup.path(folder) for folder in part["folders"]]
     return found

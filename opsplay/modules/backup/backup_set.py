@@ -6,8 +6,8 @@ and DIR/NAME-database, so that none is taken for a whole one; configuration that
 of type `emergency` is made in need, never becomes `latest`, and nothing is pruned after it.
 
 A set of type `incremental` holds of files only what is not as the full set `base` has it, and a list of the rest; with
-that base it restores like a full one. Databases and Redis are in it whole. Where there is no full set to stand on, it
-becomes one, with a warning.
+that base it restores like a full one. Databases, Redis and what programs write are in it whole. Where there is no full
+set to stand on, it becomes one, with a warning.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from opsplay.agent.spec import Choice, Int, Name, Params, Path, Raw, Str
 from opsplay.agent.spec import Dict as Mapping
 from opsplay.modules.backup import _increments, _parts
 from opsplay.modules.backup._archive import Archive
+from opsplay.modules.backup._stream import Stream
 
 PARAMS = dict(
     {
@@ -40,6 +41,8 @@ PARAMS = dict(
         "base": Str(help="incremental: the stamp of the full set to stand on. Default: the newest verified one"),
         "databases": Mapping(of=Raw(), default={}, help="Parts that pg_backup makes: by name, its parameters"),
         "redis": Mapping(of=Raw(), default={}, help="Parts that redis_backup makes: by name, its parameters"),
+        "programs": Mapping(of=Raw(), default={}, help="Parts that a program writes to its standard output: by "
+                            "name, its argv, check (a program that reads it on its way), environment"),
         "archives": Mapping(of=Raw(), default={}, help="Parts of files: paths, optional (paths that may be missing), "
                             "exclude, live (files may change meanwhile) by the part's name"),
         "config": Raw(default=["config"], help="The names of those archives that hold configuration"),
@@ -53,6 +56,7 @@ PARAMS = dict(
     **METRICS,
 )  # fmt: skip
 CHECK = "partial"
+KINDS = ("databases", "redis", "programs", "archives")
 # Types of sets that have all parts, and so lie together.
 WHOLE = ("full", "incremental", "emergency")
 
@@ -100,7 +104,7 @@ def parts_of(host: Host, params: Params, base: Optional[_increments.Base]) -> Li
     """The parts that a set of this type has. Fails for parameters that are wrong."""
     from opsplay.agent.spec import ParameterError
 
-    names = list(params.databases) + list(params.redis) + list(params.archives)
+    names = [name for kind in KINDS for name in params[kind]]
     for name in names:
         if names.count(name) > 1:
             host.fail("there are two parts of the name %r" % name)
@@ -114,6 +118,8 @@ def parts_of(host: Host, params: Params, base: Optional[_increments.Base]) -> Li
                 found.append(_parts.Nested(host, name, "pg_backup", dict(common, **given)))
             for name, given in sorted(params.redis.items()):
                 found.append(_parts.Nested(host, name, "redis_backup", dict(common, **given)))
+            for name, given in sorted(params.programs.items()):
+                found.append(Stream(host, name, given))
         if params.type != "database":
             for name, given in sorted(params.archives.items()):
                 if params.type != "config" or name in params.config:
@@ -149,7 +155,7 @@ def preview(host: Host, params: Params, directory: str, parts: List[Any], base: 
     """What would be made; databases say so in their own words."""
     backups.make_folder(host, directory)
     for part in parts:
-        if isinstance(part, _parts.Nested):
+        if not isinstance(part, Archive):
             part.preview(directory)
     host.note("", "set %s (%s)\n" % (params.name, params.type), directory)
     host.changed = True
