@@ -22,9 +22,12 @@ def show_plays(playbooks: list[Playbook], inventory: Inventory, options: RunOpti
         click.echo(f"\nplaybook: {playbook.path}")
         for number, play in enumerate(playbook.plays, 1):
             tags = ", ".join(sorted(play.tags))
-            click.echo(f"\n  play #{number} ({play.hosts}): {play.title}\tTAGS: [{tags}]")
+            context = PlayContext(run, play, folder_of(playbook.path))
+            pattern = context.render_play(play.hosts)
+            title = pattern if play.title == play.hosts else play.title
+            click.echo(f"\n  play #{number} ({pattern}): {title}\tTAGS: [{tags}]")
             if wanted["list_hosts"]:
-                _show_hosts(run.hosts_of(play, PlayContext(run, play, folder_of(playbook.path))))
+                _show_hosts(run.hosts_of(play, context))
             if wanted["list_tasks"]:
                 _show_tasks(play, options)
             if wanted["list_tags"]:
