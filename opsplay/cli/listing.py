@@ -23,7 +23,8 @@ def show_plays(playbooks: list[Playbook], inventory: Inventory, options: RunOpti
         for number, play in enumerate(playbook.plays, 1):
             tags = ", ".join(sorted(play.tags))
             context = PlayContext(run, play, folder_of(playbook.path))
-            pattern = context.render_play(play.hosts)
+            chosen = context.render_play(play.hosts)
+            pattern = ", ".join(chosen) if isinstance(chosen, list) else chosen
             title = pattern if play.title == play.hosts else play.title
             click.echo(f"\n  play #{number} ({pattern}): {title}\tTAGS: [{tags}]")
             if wanted["list_hosts"]:
