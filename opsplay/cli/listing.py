@@ -25,7 +25,7 @@ def show_plays(playbooks: list[Playbook], inventory: Inventory, options: RunOpti
             context = PlayContext(run, play, folder_of(playbook.path))
             chosen = context.render_play(play.hosts)
             pattern = ", ".join(chosen) if isinstance(chosen, list) else chosen
-            title = pattern if play.title == play.hosts else play.title
+            title = play.name or pattern
             click.echo(f"\n  play #{number} ({pattern}): {title}\tTAGS: [{tags}]")
             if wanted["list_hosts"]:
                 _show_hosts(run.hosts_of(play, context))
