@@ -35,7 +35,7 @@ def test_a_backup_is_of_now(redis: LabHost) -> None:
     assert redis.run("readlink -f /srv/backups/redis/latest").stdout.strip() == second["folder"]
     assert redis.run(f"sha256sum {second['folder']}/dump.rdb").stdout[:64] == second["sha256"]
     modes = redis.run(f"stat -c %a /srv/backups/redis {second['folder']} {second['folder']}/*").stdout.split()
-    assert modes == ["700", "700", "600", "600"]
+    assert modes == ["700", "700", "600", "600", "600"], "the dump, the manifest, its signature"
     manifest = json.loads(redis.run(f"cat {second['folder']}/manifest.json").stdout)
     assert (
         manifest["kind"] == "redis_backup" and manifest["tag"] == "second" and manifest["verified"]["level"] == "read"
