@@ -208,6 +208,37 @@ def test_a_new_primary_waits_for_nobody(server: LabHost) -> None:
     assert run(server, "right", "CREATE TABLE written (n int); SELECT 1") == "1"
 
 
+def test_an_old_primary_that_cannot_follow_stays_fenced(server: LabHost) -> None:
+    """Else it would take writes beside the new one: at once, or with the next boot."""
+    version = VERSION[server.release]
+    drop(server)
+    for name, port in PORTS.items():
+        server.run(f"pg_createcluster {version} {name} -p {port} --start >/dev/null", timeout=60)
+    primary: dict[str, Any] = {"role": "primary", "password": SECRET, "slot": "left", "allow": ["127.0.0.1/32"]}
+    assert not call(server, REPLICATION, "right", **primary).get("failed")
+    call(server, REPLICATION, "left", role="fenced")
+
+    def fenced() -> None:
+        assert server.run(f"pg_lsclusters -h {version} left | awk '{{print $4}}'").stdout.strip() == "down"
+        started = server.run(f"systemctl start postgresql@{version}-left", check=False)
+        assert started.returncode != 0 and "masked" in started.stderr
+        assert not server.run(f"ls /var/lib/postgresql/{version}/left/standby.signal", check=False).stdout
+
+    refused = follow(server, "left", "right", password="another")
+    assert "password authentication failed" in refused["msg"], refused
+    fenced()
+    # A standby needs no less than its primary has; that shows when the copy is started.
+    server.run(f"echo 'max_connections = 200' > /etc/postgresql/{version}/right/conf.d/more.conf;"
+               f"pg_ctlcluster {version} right restart", timeout=60)  # fmt: skip
+    refused = follow(server, "left", "right", method="copy")
+    assert "the copy does not come into service" in refused["msg"] and "insufficient parameter" in refused["msg"], refused
+    fenced()
+    server.run(f"rm /etc/postgresql/{version}/right/conf.d/more.conf; pg_ctlcluster {version} right restart", timeout=60)
+    result = follow(server, "left", "right", method="copy")
+    assert not result.get("failed") and result["receiver"] == "streaming", result
+    assert not follow(server, "left", "right")["changed"]
+
+
 def test_verifiers() -> None:
     verifier = ("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY="
                 ":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=")  # fmt: skip

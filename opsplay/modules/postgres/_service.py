@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import Any, Callable
 
 from opsplay.agent import exchange
 from opsplay.agent.files import sync_directory
@@ -133,10 +133,14 @@ def restart_with(host: Host, server: Server, cluster: Any, kept: bytes) -> None:
         host.fail("%s did not come up with the new settings: %s; %s" % (cluster.name, said, state))
 
 
-def take_place(host: Host, cluster: Any, server: Any, folder: str, kept: str, writable: bool = True) -> str:
+def take_place(
+    host: Host, cluster: Any, server: Any, folder: str, kept: str, writable: bool = True,
+    allow: Callable[[], None] = lambda: None, forbid: Callable[[], None] = lambda: None,
+) -> str:
     """The new folder takes the name of the data directory, which is `kept`; then the start.
 
-    Returns why it failed, with everything in its place again.
+    Returns why it failed, with everything in its place again. `allow` is called when the new one is in its place,
+    before the start, and `forbid` before the old one is again: of a cluster that nothing may start as it was.
     """
     try:
         # The new one bears the name that the old one will have; then one step puts both where they belong.
@@ -148,10 +152,12 @@ def take_place(host: Host, cluster: Any, server: Any, folder: str, kept: str, wr
     except OSError as problem:
         os.rename(kept, folder)
         return "%s cannot be renamed: %s" % (cluster.data, problem.strerror)
+    allow()
     found = act(host, cluster, "start") or await_ready(server, 120, writable)
     if found:
         found = last_words(host, cluster) or found
         act(host, cluster, "stop")
+        forbid()
         exchange.exchange(kept, cluster.data)
         os.rename(kept, folder)
         sync_directory(os.path.dirname(folder))

@@ -26,6 +26,9 @@ class Standby:
         self.passfile = os.path.join(folder, "replication.pgpass")
         self.account = cluster.owner if os.geteuid() == 0 else ""
         self.bin = _clusters.bin_folder(host, cluster.version)
+        # A fenced old primary: until it is a standby nothing may start it, not even a boot.
+        self._link = "/etc/systemd/system/%s" % cluster.unit
+        self.masked = bool(cluster.unit) and os.path.islink(self._link) and os.readlink(self._link) == os.devnull
 
     def conninfo(self) -> str:
         params = self.params
@@ -47,6 +50,18 @@ class Standby:
             line = "*:*:*:%s:%s\n" % (self.params.user, text)
             self.host.write(self.passfile, line, mode=0o600, owner=self.cluster.owner, shown=("", "password\n"))
 
+    def unmask(self) -> None:
+        """Let it be started: it is a standby now. A preview only says so."""
+        if self.masked:
+            self.host.remove(self._link)
+            self.host.run(["systemctl", "daemon-reload"], foreseen=True)
+
+    def mask_again(self) -> None:
+        """It is none after all."""
+        if self.masked:
+            self.host.link(self._link, os.devnull)
+            self.host.run(["systemctl", "daemon-reload"], foreseen=True)
+
     def rewind(self) -> str:
         """Undo what the primary does not have; why it cannot be done, empty when it was."""
         problem = _service.act(self.host, self.cluster, "stop") if self._runs() else ""
@@ -61,6 +76,7 @@ class Standby:
         except Failed as refused:
             return str(refused)
         self.configure(self.cluster.data)
+        self.unmask()
         return _service.act(self.host, self.cluster, "start")
 
     def copy(self) -> str:
@@ -74,13 +90,15 @@ class Standby:
         try:
             flow(self.host, [Program(as_account(self.account, words))], text="copying the primary")
         except Failed as refused:
+            self._as_before()
             self.host.fail("%s; %s is as it was" % (refused, self.cluster.name))
         self.configure(folder)
         with self.host.critical(600):
             problem = _service.act(self.host, self.cluster, "stop") if self._runs() else ""
-            said = problem or _service.take_place(self.host, self.cluster, self.server, folder, kept, False)
+            said = problem or _service.take_place(self.host, self.cluster, self.server, folder, kept, False,
+                                                  self.unmask, self.mask_again)  # fmt: skip
             if said:
-                _service.act(self.host, self.cluster, "start")
+                self._as_before()
                 self.host.fail("the copy does not come into service: %s; the old directory is in its place" % said)
         self.host.temporary.paths.discard(folder)
         return kept
@@ -118,6 +136,11 @@ class Standby:
                 words = (self.cluster.name, self.params.primary, status, _service.last_words(self.host, self.cluster))
                 self.host.fail("%s does not stream from %s: %s %s" % words)
             time.sleep(0.3)
+
+    def _as_before(self) -> None:
+        """Start what ran. One that was stopped stays so: a fenced old primary would take writes again."""
+        if self.cluster.pid:
+            _service.act(self.host, self.cluster, "start")
 
     def _runs(self) -> bool:
         return os.path.exists(os.path.join(self.cluster.data, "postmaster.pid"))

@@ -104,17 +104,14 @@ def _follow(host: Host, params: Any, server: Any, cluster: Any) -> Dict[str, Any
     if not params.primary:
         host.fail("role: standby needs primary: the address to follow")
     standby = _standby.Standby(host, params, server, cluster)
-    masked = _is_masked(cluster)
-    if standby.follows() and cluster.pid and not masked:
+    if standby.follows() and cluster.pid and not standby.masked:
         standby.write_password()
         return {} if host.check else standby.await_streaming()
     confirmation.require(host, params.confirm, "make %s follow %s" % (cluster.name, params.primary))
     host.note("a server of its own\n", "follows %s\n" % params.primary, "cluster %s" % cluster.name)
     standby.write_password()
-    if masked:
-        host.remove("/etc/systemd/system/%s" % cluster.unit)
-        host.run(["systemctl", "daemon-reload"], foreseen=True)
     if host.check:
+        standby.unmask()
         host.unknown("kept", "method")
         return {}
     kept, method, problem = "", "rewind", "a copy was asked for"
@@ -127,8 +124,3 @@ def _follow(host: Host, params: Any, server: Any, cluster: Any) -> Dict[str, Any
             host.warn("pg_rewind could not be used, the primary is copied: %s" % problem)
         kept, method = standby.copy(), "copy"
     return dict(standby.await_streaming(), kept=kept, method=method)
-
-
-def _is_masked(cluster: Any) -> bool:
-    link = "/etc/systemd/system/%s" % cluster.unit
-    return bool(cluster.unit) and os.path.islink(link) and os.readlink(link) == os.devnull
