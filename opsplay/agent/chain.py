@@ -69,6 +69,12 @@ def stands(host: Host, backup: Backup) -> bool:
     return True
 
 
+def based(known: List[Backup]) -> List[Backup]:
+    """Those of one name's backups that stand by themselves, or on one that is among them."""
+    stamps = {backup.stamp for backup in known}
+    return [backup for backup in known if (backup.increment_of or {}).get("stamp", backup.stamp) in stamps]
+
+
 def wanted_by(known: List[Backup], kept: Any) -> List[str]:
     """The stamps of the bases that those of `known` stand on whose stamps are in `kept`."""
     found: List[str] = []

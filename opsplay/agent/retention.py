@@ -38,7 +38,9 @@ def expired(known: List[Backup], params: Any, pointed: str = "", now: Optional[f
     newest verified one goes. What an increment that stays stands on stays with it.
     """
     ordinary = sorted((backup for backup in known if not backup.tag), key=lambda backup: backup.stamp)
-    verified = [backup for backup in ordinary if backup.level]
+    # An increment that has lost its base brings nothing back: it is no reason to let others go.
+    whole = {backup.stamp for backup in chain.based(known)}
+    verified = [backup for backup in ordinary if backup.level and backup.stamp in whole]
     if not verified or not prunes(params):
         return []
     now = time.time() if now is None else now

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from opsplay.agent import backups, chain
 from opsplay.agent.host import Host
-from opsplay.modules.backup import _trees
+from opsplay.agent.spec import Params
+from opsplay.modules.backup import _increments, _trees
 from tests.modules.harness import StubAgent, run
 from tests.modules.test_old_pythons import interpreters
 
@@ -426,3 +427,45 @@ def test_an_increment_of_many_files_is_many_times_faster(site: Site, capsys: pyt
         print(f"\n{MANY} files: full {full['seconds']} s, {full['size'] >> 20} MiB; increment {made['seconds']} s, "
               f"{made['size'] >> 10} KiB: {ratio:.1f} times as fast")  # fmt: skip
     assert (counts["kept"], counts["bytes"]) == (MANY, 0) and made["size"] * 20 < full["size"]
+
+
+def test_a_set_without_files_brings_back_no_file(site: Site) -> None:
+    """All archives of a set that has none are none: its databases are brought back by others."""
+    (site.tree / "f").write_text("f")
+    programs = {"words": {"argv": ["echo", "words"]}}
+    made = site.make(archives={}, programs=programs)
+    result = site.back(made["folder"])
+    assert not result.get("failed") and not result["changed"] and result["restored"] == [], result
+    wrong = site.back(made["folder"], parts=["data"])
+    assert "has no archive data; it has none" in wrong["msg"]
+
+
+def test_what_is_as_the_set_has_it_stays_with_many_and_odd_names(site: Site) -> None:
+    for name in NAMES[:-1]:
+        (site.tree / name).write_text(name.encode("utf-8", "surrogateescape").hex())
+    below = site.tree / ("d" * 200)
+    below.mkdir()
+    for number in range(6000):
+        (below / f"{number:06d}").touch()
+    made = site.make()
+    assert site.back(made["folder"])["changed"] is False
+
+
+def test_an_increment_does_not_stand_on_what_its_key_cannot_open(site: Site) -> None:
+    """Keys were exchanged: who has the new one could not open the base."""
+    (site.tree / "f").write_text("f")
+    known = site.make()
+    manifest = Path(known["folder"]) / "manifest.json"
+    data = json.loads(manifest.read_text())
+    manifest.write_bytes(backups.encoded(dict(data, encryption={"method": "age", "recipients": ["age1old", "age1both"]})))
+
+    def stands(*recipients: str) -> str:
+        crypt = {"method": "age", "recipients": list(recipients)}
+        try:
+            params = Params(base="", encrypt=crypt)
+            return _increments.chosen(Host(StubAgent()), params, str(site.dir / "s")).backup.stamp
+        except _increments.Unfit as problem:
+            return str(problem)
+
+    assert stands("age1old", "age1both") == stands("age1both") == known["stamp"]
+    assert "is not encrypted to age1new, and one key has to open both" in stands("age1both", "age1new")

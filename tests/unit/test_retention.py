@@ -118,3 +118,14 @@ def test_sizes_of_trees_and_room_where_nothing_is_yet(tmp_path: Path) -> None:
     assert [tree_size(str(path)) for path in (tmp_path, below / "file", tmp_path / "none")] == [123, 100, 0]
     assert existing(f"{below}/not/yet") == str(below) and existing("/") == "/" and existing("not-yet") == "."
     assert free_bytes(f"{below}/not/yet") > 0
+
+
+def test_increments_that_have_lost_their_base_protect_nothing_and_nobody() -> None:
+    """The last good ones stay: three newer ones that cannot come back are none."""
+    known = [made(50), made(45), made(40), made(3), made(2), made(1)]
+    for broken in known[3:]:
+        broken.data["increment_of"] = {"stamp": "20200101T000000Z", "manifest_sha256": ""}
+    assert goes(known, keep_days=30, keep_min=2) == [0]
+    for on_last in known[3:]:
+        on_last.data["increment_of"]["stamp"] = known[2].stamp
+    assert goes(known, keep_days=30, keep_min=2) == [0, 1]

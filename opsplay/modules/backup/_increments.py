@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, Optional
 
-from opsplay.agent import backups, chain
+from opsplay.agent import backups, chain, cipher
 from opsplay.agent.backups import LISTING, Backup
 from opsplay.agent.files import replace
 from opsplay.agent.host import Host
@@ -101,11 +101,15 @@ def chosen(host: Host, params: Params, directory: str) -> Base:
         what = "verified full set %s" % params.base if params.base else "verified full set"
         raise Unfit("there is no %s in %s" % (what, directory))
     backup = known[-1]
-    method = (backup.data.get("encryption") or {}).get("method", "")
-    wanted = (params.encrypt or {}).get("method") or "age" if params.encrypt else ""
-    if method != wanted:
-        told = "is encrypted by %s" % method if method else "lies in the clear"
+    crypt = cipher.wanted(host, params.encrypt)
+    wanted, had = (crypt.describe() if crypt is not None else {}), backup.data.get("encryption") or {}
+    if had.get("method", "") != wanted.get("method", ""):
+        told = "is encrypted by %s" % had["method"] if had else "lies in the clear"
         raise Unfit("the full set %s %s, and one key has to open both" % (backup.stamp, told))
+    new = [recipient for recipient in wanted.get("recipients", []) if recipient not in had.get("recipients", [])]
+    if new:
+        text = "the full set %s is not encrypted to %s, and one key has to open both"
+        raise Unfit(text % (backup.stamp, ", ".join(new)))
     for entry in backup.files:
         path = backup.path(entry["name"])
         if not os.path.isfile(path) or os.stat(path).st_size != entry["size"]:

@@ -13,10 +13,7 @@ from opsplay.agent.looking import number_of
 from opsplay.agent.pipeline import Failed
 from opsplay.modules.backup import _trees
 from opsplay.modules.backup._trees import Member
-from opsplay.modules.backup._unpacking import Unpacking, archives_of, found_in
-
-# What a list of files may have at most, compressed.
-LIST_MOST = 1 << 30
+from opsplay.modules.backup._unpacking import LIST_MOST, Unpacking, archives_of, found_in
 
 
 class Joining(Unpacking):
@@ -153,9 +150,9 @@ def chosen(
     """The archives to restore. Fails for a name that the set does not have."""
     there = archives_of(backup)
     unknown = [name for name in wanted if name not in there]
-    if unknown or not there:
+    if unknown:
         known = ", ".join(sorted(there)) or "none"
-        host.fail("the set %s has no archive %s; it has %s" % (backup.stamp, ", ".join(unknown) or "at all", known))
+        host.fail("the set %s has no archive %s; it has %s" % (backup.stamp, ", ".join(unknown), known))
     parts = [there[name] for name in wanted or sorted(there)]
     if base is None:
         return [Unpacking(host, backup, part, key) for part in parts]

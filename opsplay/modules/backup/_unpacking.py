@@ -16,6 +16,8 @@ from opsplay.modules.backup._trees import Member, tree
 
 # Differences that are told by name.
 TOLD_MOST = 50
+# Bytes that a list of files may have at most.
+LIST_MOST = 1 << 30
 
 
 class Unpacking:
@@ -33,7 +35,8 @@ class Unpacking:
         """What is not as the archive has it: tar's own comparison, and what is there besides. Raises Failed."""
         said = self.tar(["--compare", "--directory=/"], fails=False)
         found = [line.rstrip("\n") for line in said if line.strip()]
-        known = {"/" + line.strip().strip("/") for line in self.tar(["--list"])}
+        listed = self.tar(["--list", "--quoting-style=escape"], most=LIST_MOST)
+        known = {_trees.absolute(_trees.unescaped(line)) for line in listed}
         for path in self.paths:
             if self._host.stat(path) is not None:
                 found += ["%s: not in the archive" % name for name, _ in tree(path) if name not in known]
@@ -77,12 +80,13 @@ class Unpacking:
                 files.sync_directory(os.path.dirname(path))
         self.swapped = []
 
-    def tar(self, words: List[str], fails: bool = True) -> List[str]:
-        """Run tar on the decrypted archive; the lines that it printed. Raises Failed."""
+    def tar(self, words: List[str], fails: bool = True, most: int = 1 << 20) -> List[str]:
+        """Run tar on the decrypted archive; the lines that it printed, of many the last ones. Raises Failed."""
         argv = ["tar", "--file=-"] + words
         # A difference is an answer, not a failure.
         argv = argv if fails else ["/bin/sh", "-c", 'tar "$@" 2>&1; [ $? -le 2 ]', "tar"] + argv[1:]
-        return self.decrypted(self._path, [Program(argv)]).decode("utf-8", "surrogateescape").split("\n")
+        said = self.decrypted(self._path, [Program(argv)], most)
+        return said.decode("utf-8", "surrogateescape").split("\n")
 
     def members(self) -> Dict[str, Member]:
         """What the archive holds, by name. Raises Failed."""

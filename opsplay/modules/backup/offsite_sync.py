@@ -100,7 +100,7 @@ def push(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
     ours, coming = backups.backups_below(directory), pretended(host, directory)
     if not ours and not coming:
         host.fail("%s holds no backup that could be sent" % directory)
-    there = {entry["stamp"] for entry in sets_of(store, params)}
+    there = {entry["stamp"]: entry["manifest"] for entry in sets_of(store, params)}
     missing = [backup for backup in ours if backup.stamp not in there]
     if params.which == "newest":
         newest = ours[-1].increment_of or {}
@@ -115,6 +115,10 @@ def push(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
             host.changed = True
         else:
             sent += send(host, store, backup, params)
+    others = [backup.stamp for backup in ours if backup.stamp in there and there[backup.stamp] != backup.data]
+    if others:
+        text = "the store has another set as %s: two hosts may send under one name; that of this host is not there"
+        raise StoreError(text % ", ".join(others))
     # A preview has sent nothing that could be recent enough.
     result = summary(store, Params(params, max_age=None) if host.check else params)
     result.update(sets=[backup.stamp for backup in missing] + coming, bytes=sent)
