@@ -178,6 +178,15 @@ def test_another_key_opens_nothing(site: Site, tmp_path: Path) -> None:
     assert site.lab.hosts["dr1"].run("ls /opt/sample /etc/sample", check=False).stdout == ""
 
 
+def test_a_recovery_that_stops_after_the_files_is_none(site: Site) -> None:
+    """The next run brings back all that this one has not, Redis, too."""
+    dr = site.lab.hosts["dr1"]
+    done = site.recover(dr_databases=[{"name": "sample", "part": "nothing"}])
+    assert done.code == 2 and site.report()["recovered"] is False, done.out
+    assert dr.run("cat /var/lib/sample/upload").stdout == "upload\n"
+    assert "kept" not in dr.run("REDISCLI_AUTH=redis-pw-1 redis-cli get marker", check=False).stdout
+
+
 def test_the_service_comes_back(site: Site, webhook: int) -> None:  # noqa: F811
     outage = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60))
     # The clock of the refused attempts goes on: they belong to the same recovery.

@@ -179,6 +179,18 @@ def test_a_damaged_set_is_not_sent(site: Site) -> None:
     assert result["failed"] and "is damaged" in result["msg"] and site.names() == []
 
 
+def test_a_set_that_only_another_host_has_sent_is_not_taken_for_ours(site: Site) -> None:
+    """Two hosts under one name, by timers of one second: the second one's sets would be nowhere but on itself."""
+    site.make(b"theirs")
+    assert not site.sync().get("failed")
+    shutil.rmtree(site.folder / "app")
+    site.make(b"ours")
+    site.make(b"later", stamp="20260102T000000Z")
+    result = site.sync()
+    assert result["failed"] and f"the store has another set as {STAMP}" in result["msg"], result
+    assert len(site.names()) == 4, "what can be sent is sent all the same"
+
+
 def test_a_file_that_changes_meanwhile_makes_no_object(site: Site) -> None:
     site.make(LARGE)
     path = site.folder / "app" / STAMP / "part/app.dump"
@@ -547,7 +559,42 @@ def test_a_full_backup_goes_to_a_bucket_where_there_is_one(site: Site) -> None:
     assert code == 0 and "changed=1" in said and site.way.asked == [], said
     code, said = play(site, playbook, backup_archives=archives)
     assert code == 0 and "changed=2" in said, said
-    assert [name.rpartition("/")[2] for name in site.names()] == ["config.tar", "manifest.json"] * 2
+    # A signature besides, where this host has a key.
+    assert [name.rpartition("/")[2] for name in site.names() if not name.endswith(".sig")] == ["config.tar", "manifest.json"] * 2
+
+
+@as_root
+def test_configuration_that_could_not_be_sent_is_sent_when_it_has_not_changed(site: Site) -> None:
+    (site.folder / "conf").write_text("kept")
+    given: dict[str, Any] = {"backup_archives": {"config": {"paths": [str(site.folder / "conf")]}}, "backup_type": "config"}
+    playbook = ROOT / "playbooks/full_backup.yml"
+    code, said = play(site, playbook, **given, offsite_bucket="missing")
+    assert code == 2 and site.names() == [], said
+    time.sleep(1.1)
+    code, said = play(site, playbook, **given, offsite_max_age=0.0001)
+    assert code == 0 and "changed=1" in said, said
+    assert {name.split("/")[2] for name in site.names()} == {"app-config"}
+    assert sum(name.endswith("/manifest.json") for name in site.names()) == 1
+    code, said = play(site, playbook, **given)
+    assert code == 0 and "changed=0" in said, said
+
+
+@as_root
+def test_a_service_without_files_goes_back_and_what_lacks_is_said_first(site: Site) -> None:
+    """Secrets of the programs' environment are shown nowhere."""
+    word, out = "pa55-in-the-environment", site.folder / "out"
+    program = {"argv": ["sh", "-c", "echo content"], "environment": {"WORD": word}}
+    given: dict[str, Any] = {"offsite_bucket": "", "offsite_required": False, "backup_programs": {"words": program}}
+    code, said = play(site, ROOT / "playbooks/full_backup.yml", **given)
+    assert code == 0 and word not in said, said
+    take = {"part": "words", "argv": ["sh", "-c", f"cat > {out}"], "environment": {"WORD": word}}
+    more: dict[str, Any] = {**given, "backup_hosts": "service", "confirm_restore": "restore app on here"}
+    code, said = play(site, ROOT / "playbooks/restore_full.yml", **more, dr_programs=[take, {**take, "part": "absent"}])
+    assert code == 2 and "has no absent; nothing was touched" in said and not out.exists(), said
+    code, said = play(site, ROOT / "playbooks/restore_full.yml", **more, dr_programs=[take])
+    assert code == 0 and word not in said and out.read_text() == "content\n", said
+    kept = [path for path in (site.folder / "home").rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
+    assert kept == []
 
 
 @as_root
