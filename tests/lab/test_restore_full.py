@@ -154,6 +154,20 @@ def test_configuration_comes_back_and_its_secrets_are_not_shown(service: Service
     assert again.code == 0 and not again.changed(), again.out
 
 
+def test_of_a_part_of_several_databases_each_finds_its_own(service: Service) -> None:
+    """Another one that comes first by its name is not taken for it."""
+    postgres = "runuser -u postgres -- psql -qXc"
+    service.host.run(f"{postgres} 'DROP DATABASE IF EXISTS another'; {postgres} 'CREATE DATABASE another'")
+    service.mark("old")
+    done = service.run("full_backup", backup_databases={"database": {"each": True}})
+    assert done.code == 0, done.out
+    service.mark("new")
+    done = service.restore(restore_safety=False)
+    service.host.run(f"{postgres} 'DROP DATABASE another'")
+    assert done.code == 0, done.out
+    assert service.look() == MARKED.format("old")
+
+
 def test_an_increment_comes_back_and_only_a_signed_one(service: Service) -> None:
     """With its full set; without its signature, or with another key, nothing is touched."""
     signer = service.host.run("cat /etc/ssh/ssh_host_ed25519_key.pub").stdout
