@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import socket
@@ -226,6 +227,24 @@ def test_a_change_that_hides_its_times_is_found(site: Site, monkeypatch: pytest.
     assert site.counts(site.make("incremental"))["stored"] == 2
 
 
+def test_a_change_through_a_mapping_is_found(site: Site) -> None:
+    """While a page is dirty, the kernel does not count further changes of it: neither ctime nor mtime moves."""
+    path = site.tree / "f"
+    path.write_bytes(b"a" * 8192)
+    if subprocess.run(["stat", "-fc", "%T", path], capture_output=True, text=True).stdout.strip() == "tmpfs":
+        pytest.skip("a tmpfs writes no page back, and so never tells")
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 8192) as mapped:
+        os.fsync(file.fileno())
+        mapped[0:6] = b"before"
+        time.sleep(_trees.SETTLED / 1e9 + 0.2)
+        site.make()
+        mapped[0:6] = b"behind"
+        made = site.make("incremental")
+    assert site.counts(made)["bytes"] == 8192
+    path.unlink()
+    assert not site.back(made["folder"]).get("failed") and path.read_bytes()[:6] == b"behind"
+
+
 def test_what_is_there_is_told_and_only_then_exchanged(site: Site) -> None:
     (site.tree / "sub").mkdir()
     for name in ("a", "b", "c", "sub/d"):
@@ -373,8 +392,8 @@ def test_live_data_may_go_while_it_is_read(site: Site, monkeypatch: pytest.Monke
     site.make()
     look = _trees.look
 
-    def fleeting(found: Any) -> Any:
-        entries = look(found)
+    def fleeting(*found: Any) -> Any:
+        entries = look(*found)
         (site.tree / "fleeting").unlink(missing_ok=True)
         return entries
 

@@ -98,7 +98,7 @@ class Archive:
         if self._was is not None:
             return dict(told, **self._increment(folder, crypt, paths))
         # What is there is looked at before it is read: what changes meanwhile is not as it was, the next time.
-        before = self._now(folder, paths) if self._listed else {}
+        before = self._now(folder, paths, True) if self._listed else {}
         entry, archived = self._archive(folder, crypt, self._whole(paths), TOLERANT if self._params.live else "")
         self.entries = _trees.with_contents(before, archived)
         return dict(told, files=[entry])
@@ -148,9 +148,10 @@ class Archive:
             os.close(source)
             os.unlink(path)
 
-    def _now(self, folder: str, paths: List[str]) -> Dict[str, Entry]:
+    def _now(self, folder: str, paths: List[str], lasting: bool = False) -> Dict[str, Entry]:
         words = self._excluded() + ["--sort=name", "--directory=/"] + relative(paths)
-        return _trees.look(_trees.names(self._host, folder, words, TOLERANT if self._params.live else ""))
+        found = _trees.names(self._host, folder, words, TOLERANT if self._params.live else "")
+        return _trees.look(found, _trees.written_back(self._host, found) if lasting else None)
 
     def _whole(self, paths: List[str]) -> List[str]:
         return self._words() + relative(paths)

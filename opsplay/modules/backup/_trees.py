@@ -19,6 +19,7 @@ from opsplay.agent.pipeline import Failed, Program, flow
 
 # kind is f, d, l or o (a device or pipe); links counts the names of the inode; extra is a hash of ACLs and attributes.
 # `settled` tells that ctime was well before the look at it: within one tick of the clock a second change does not show.
+# Nor does one through a mapping, as long as the page that it changes is still to be written from an earlier change.
 Entry = namedtuple("Entry", "kind mode uid gid size mtime ctime inode links target extra settled sha256")
 VERSION = 1
 # Nanoseconds that a change must lie before the look at it. The coarsest file systems count two seconds.
@@ -148,9 +149,29 @@ def tree(path: str) -> List[Tuple[str, str]]:
     return sorted(found)
 
 
-def look(found: Iterable[str]) -> Dict[str, Entry]:
-    """What those files are now. What has gone meanwhile is left out, and sockets, which no archive holds."""
-    began = int(time.time() * 10**9)
+def written_back(host: Host, found: Iterable[str]) -> int:
+    """Have the kernel write what is dirty of the file systems of those files: from then on each change shows in ctime.
+
+    Returns the moment before it (nanoseconds since 1970); 0, so that no ctime counts, when it could not be done.
+    """
+    began, places = int(time.time() * 10**9), {}  # type: int, Dict[int, str]
+    for name in found:
+        try:
+            there = os.lstat(name)
+        except OSError:
+            continue
+        if stat.S_ISDIR(there.st_mode) or stat.S_ISREG(there.st_mode):
+            places.setdefault(there.st_dev, name)
+    done = host.query(["sync", "--file-system", "--"] + sorted(places.values())) if places else None
+    return began if done is None or done.rc == 0 else 0
+
+
+def look(found: Iterable[str], began: Optional[int] = None) -> Dict[str, Entry]:
+    """What those files are now. What has gone meanwhile is left out, and sockets, which no archive holds.
+
+    A ctime is `settled` when it was well before `began` (nanoseconds since 1970), or before now.
+    """
+    began = int(time.time() * 10**9) if began is None else began
     entries = {}
     for name in found:
         try:
