@@ -179,6 +179,16 @@ def test_a_damaged_set_is_not_sent(site: Site) -> None:
     assert result["failed"] and "is damaged" in result["msg"] and site.names() == []
 
 
+def test_a_damaged_set_keeps_no_newer_one_from_the_store(site: Site) -> None:
+    site.make(b"old")
+    site.make(b"new", stamp="20260102T000000Z")
+    (site.folder / "app" / STAMP / "part/app.dump").write_bytes(b"bad")
+    for there in (2, 2):
+        result = site.sync()
+        assert result["failed"] and f"{STAMP} is not sent: " in result["msg"] and "is damaged" in result["msg"]
+        assert len(site.names()) == there and all("20260102T000000Z" in name for name in site.names())
+
+
 def test_a_set_that_only_another_host_has_sent_is_not_taken_for_ours(site: Site) -> None:
     """Two hosts under one name, by timers of one second: the second one's sets would be nowhere but on itself."""
     site.make(b"theirs")

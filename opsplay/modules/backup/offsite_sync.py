@@ -95,8 +95,12 @@ def is_set(stamp: Any, manifest: Any) -> bool:
 # --- pushed ---
 
 
+class Unfit(StoreError):
+    """One set cannot be sent, whatever the way there: others can."""
+
+
 def push(host: Host, store: Store, directory: str, params: Params) -> Dict[str, Any]:
-    """Send what the store lacks, oldest first. Raises StoreError."""
+    """Send what the store lacks, oldest first. Raises StoreError, in the end also for those that cannot be sent."""
     ours, coming = backups.backups_below(directory), pretended(host, directory)
     if not ours and not coming:
         host.fail("%s holds no backup that could be sent" % directory)
@@ -105,7 +109,7 @@ def push(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
     if params.which == "newest":
         newest = ours[-1].increment_of or {}
         missing = [backup for backup in missing if backup is ours[-1] or backup.stamp == newest.get("stamp")]
-    sent = 0
+    sent, refused = 0, []  # type: int, List[str]
     for stamp in coming:
         host.note("", "%s\n" % stamp, "%s on %s" % (params.name, store.place))
         host.changed = True
@@ -113,12 +117,17 @@ def push(host: Host, store: Store, directory: str, params: Params) -> Dict[str, 
         host.note("", "%s, %d bytes\n" % (backup.stamp, backup.size), "%s on %s" % (params.name, store.place))
         if host.check:
             host.changed = True
-        else:
+            continue
+        try:
             sent += send(host, store, backup, params)
+        except Unfit as problem:
+            refused.append(str(problem))
     others = [backup.stamp for backup in ours if backup.stamp in there and there[backup.stamp] != backup.data]
     if others:
         text = "the store has another set as %s: two hosts may send under one name; that of this host is not there"
-        raise StoreError(text % ", ".join(others))
+        refused.append(text % ", ".join(others))
+    if refused:
+        raise StoreError("; ".join(refused))
     # A preview has sent nothing that could be recent enough.
     result = summary(store, Params(params, max_age=None) if host.check else params)
     result.update(sets=[backup.stamp for backup in missing] + coming, bytes=sent)
@@ -136,7 +145,7 @@ def send(host: Host, store: Store, backup: Any, params: Params) -> int:
     """Send one set, its manifest last, and have each file proven over there. Raises StoreError."""
     problems = backups.damage(host, backup)
     if problems:
-        raise StoreError("%s is not sent: %s" % (backup.folder, "; ".join(problems)))
+        raise Unfit("%s is not sent: %s" % (backup.folder, "; ".join(problems)))
     if backup.increment_of is not None:
         refuse_lonely(store, backup, params)
     parts = [(entry["name"], entry["sha256"], entry["size"]) for entry in backup.files]
@@ -155,13 +164,13 @@ def send(host: Host, store: Store, backup: Any, params: Params) -> int:
 
 
 def refuse_lonely(store: Store, backup: backups.Backup, params: Params) -> None:
-    """Raises StoreError for an increment whose base the store does not have."""
+    """Raises Unfit for an increment whose base the store does not have, StoreError when it does not say."""
     wanted = backup.increment_of or {}
     there = store.digest("%s/%s/%s" % (params.name, wanted["stamp"], backups.MANIFEST))
     if there is None:
-        raise StoreError("%s is not sent: it stands on %s, which the store lacks" % (backup.stamp, wanted["stamp"]))
+        raise Unfit("%s is not sent: it stands on %s, which the store lacks" % (backup.stamp, wanted["stamp"]))
     if there != wanted["manifest_sha256"]:
-        raise StoreError("%s is not sent: the store has another set as %s" % (backup.stamp, wanted["stamp"]))
+        raise Unfit("%s is not sent: the store has another set as %s" % (backup.stamp, wanted["stamp"]))
 
 
 def teller(host: Host, where: str, before: int, total: int) -> Callable[[int], None]:
