@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +20,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from opsplay.agent import backups, chain
+from opsplay.agent import backups, chain, locks
 from opsplay.agent.host import Host
 from opsplay.agent.spec import Params
-from opsplay.modules.backup import _increments, _trees
+from opsplay.modules.backup import _increments, _trees, backup_restore
 from tests.modules.harness import StubAgent, run
 from tests.modules.test_old_pythons import interpreters
 
@@ -448,6 +449,32 @@ def test_an_increment_of_many_files_is_many_times_faster(site: Site, capsys: pyt
     assert (counts["kept"], counts["bytes"]) == (MANY, 0) and made["size"] * 20 < full["size"]
 
 
+HOLDER = """
+import fcntl, sys
+file = open(sys.argv[1], "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_restores_at_once_wait_for_each_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not hold and goes back would put the old files in the place of those that the other has restored."""
+    (site.tree / "f").write_text("f")
+    made = site.make()
+    (site.tree / "f").write_text("other")
+    monkeypatch.setattr(backup_restore, "WAIT", 0)
+    argv = [sys.executable, "-c", HOLDER, locks.path_of("backup-restore")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        result = site.back(made["folder"])
+        assert holder.stdin is not None
+        holder.stdin.close()
+    assert result["failed"] and "backup-restore is locked by process" in result["msg"]
+    assert (site.tree / "f").read_text() == "other"
+    assert site.back(made["folder"])["changed"] and (site.tree / "f").read_text() == "f"
+
+
 def test_a_set_without_files_brings_back_no_file(site: Site) -> None:
     """All archives of a set that has none are none: its databases are brought back by others."""
     (site.tree / "f").write_text("f")
@@ -468,6 +495,26 @@ def test_what_is_as_the_set_has_it_stays_with_many_and_odd_names(site: Site) -> 
         (below / f"{number:06d}").touch()
     made = site.make()
     assert site.back(made["folder"])["changed"] is False
+
+
+def test_hard_links_between_the_paths_of_an_archive_come_back(site: Site) -> None:
+    one, other = site.tree / "one", site.tree / "other"
+    for folder in (one, other):
+        folder.mkdir()
+    (one / "f").write_text("content")
+    os.link(one / "f", other / "g")
+    archives = {"data": {"paths": [str(one), str(other)]}}
+    for kind in ("full", "incremental"):
+        made = site.make(kind, archives=archives)
+        (one / "f").unlink()
+        (other / "g").write_text("changed")
+        result = site.back(made["folder"])
+        assert not result.get("failed"), result["msg"]
+        assert (one / "f").read_text() == (other / "g").read_text() == "content"
+        assert sorted(os.listdir(site.tree)) == ["one", "other"]
+        assert "hard links" in str(result["warnings"])
+        (other / "g").unlink()
+        os.link(one / "f", other / "g")
 
 
 def test_an_increment_does_not_stand_on_what_its_key_cannot_open(site: Site) -> None:

@@ -67,8 +67,18 @@ class Unpacking:
 
     def unpack(self, path: str, hidden: str) -> None:
         """Unpack one path below a hidden folder. Raises Failed, OSError."""
-        self.tar(["--extract", "--acls", "--xattrs", "--same-owner", "--preserve-permissions",
-                  "--directory=%s" % hidden, "--", path.lstrip("/")])  # fmt: skip
+        try:
+            self._extract([path], hidden)
+        except Failed as problem:
+            if "Cannot hard link" not in str(problem) or len(self.paths) < 2:
+                raise
+            # Its content lies in the archive where it came first: below another path.
+            self._host.warn("%s: hard links from %s to other paths become files of their own" % (self.name, path))
+            self._extract(self.paths, hidden)
+
+    def _extract(self, paths: List[str], hidden: str) -> None:
+        words = ["--extract", "--acls", "--xattrs", "--same-owner", "--preserve-permissions", "--directory=%s" % hidden]
+        self.tar(words + ["--"] + [path.lstrip("/") for path in paths], env={"LC_ALL": "C"})
 
     def back(self) -> None:
         """Put the old ones back into their places, and remove the new ones. Raises OSError."""
@@ -80,12 +90,14 @@ class Unpacking:
                 files.sync_directory(os.path.dirname(path))
         self.swapped = []
 
-    def tar(self, words: List[str], fails: bool = True, most: int = 1 << 20) -> List[str]:
+    def tar(
+        self, words: List[str], fails: bool = True, most: int = 1 << 20, env: Optional[Dict[str, str]] = None
+    ) -> List[str]:
         """Run tar on the decrypted archive; the lines that it printed, of many the last ones. Raises Failed."""
         argv = ["tar", "--file=-"] + words
         # A difference is an answer, not a failure.
         argv = argv if fails else ["/bin/sh", "-c", 'tar "$@" 2>&1; [ $? -le 2 ]', "tar"] + argv[1:]
-        said = self.decrypted(self._path, [Program(argv)], most)
+        said = self.decrypted(self._path, [Program(argv, env)], most)
         return said.decode("utf-8", "surrogateescape").split("\n")
 
     def members(self) -> Dict[str, Member]:

@@ -33,6 +33,8 @@ PARAMS = dict(
     **KEY,
 )  # fmt: skip
 CHECK = "exact"
+# Seconds to wait for another restore on this host: one that goes back would take the files of the other one away.
+WAIT = 600
 
 
 def run(host: Host, params: Params) -> Dict[str, Any]:
@@ -51,12 +53,13 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
     if problems:
         host.fail("the set is refused: %s; nothing was changed" % "; ".join(problems))
     encryption = backup.data.get("encryption")
-    if not encryption:
-        return restore(host, params, backup, None)
-    if not params.key:
+    if encryption and not params.key:
         host.fail("the set %s is encrypted by %s; give its key" % (backup.stamp, encryption["method"]))
-    with Decipher(host, encryption["method"], params.key, params.key_passphrase or "") as key:
-        return restore(host, params, backup, key)
+    with host.lock("backup-restore", WAIT):
+        if not encryption:
+            return restore(host, params, backup, None)
+        with Decipher(host, encryption["method"], params.key, params.key_passphrase or "") as key:
+            return restore(host, params, backup, key)
 
 
 def restore(host: Host, params: Params, backup: backups.Backup, key: Any) -> Dict[str, Any]:
