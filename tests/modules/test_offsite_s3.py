@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from opsplay.agent import files
 from opsplay.modules.backup import _s3_client
 from tests.lab.certificates import make as certificate
 from tests.lab.remote_module import copy_stripped
@@ -393,6 +394,23 @@ def test_a_set_comes_back_and_a_broken_transfer_goes_on(any_site: Site) -> None:
     assert not any_site.sync(**given)["changed"]
     old = any_site.sync(**{**given, "before": "2020-01-01T00:00:00Z"})
     assert f"there is no latest_verified before 2020-01-01T00:00:00Z; there are {STAMP}, " in old["msg"]
+
+
+def test_what_came_is_on_the_disk_before_it_bears_its_name(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folders, too: a power cut leaves no set without its files. One that is harmed here is told of."""
+    site.make()
+    assert not site.sync().get("failed")
+    done: list[str] = []
+    sync, rename = files.sync_directory, os.rename
+    monkeypatch.setattr(files, "sync_directory", lambda path: (done.append(os.path.basename(path)), sync(path))[1])
+    monkeypatch.setattr(os, "rename", lambda *given: (done.append("renamed"), rename(*given))[1])
+    new = site.folder / "new"
+    call = {"state": "pulled", "dir": str(new), **site.endpoint.keys["read"]}
+    assert not site.sync(**call).get("failed")
+    assert "part" in done[: done.index("renamed")], done
+    (new / "app" / STAMP / "manifest.json").write_text("[]")
+    result = site.sync(**call)
+    assert result["failed"] and "is here and is not what the store has: " in result["msg"], result
 
 
 def test_a_transfer_that_never_ends_well_leaves_nothing(site: Site) -> None:

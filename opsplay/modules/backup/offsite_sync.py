@@ -198,7 +198,10 @@ def bring(host: Host, store: Store, directory: str, chosen: Dict[str, Any], para
     """Fetch one set, unless it is here. Raises StoreError."""
     target = os.path.join(directory, chosen["stamp"])
     if os.path.exists(os.path.join(target, backups.MANIFEST)):
-        here = backups.load(target)
+        try:
+            here = backups.load(target)
+        except backups.Unreadable as problem:
+            raise StoreError("%s is here and is not what the store has: %s" % (target, problem)) from None
         signatures.require(host, here, params.signed_by)
         problems = chain.damage(host, here)
         if not problems and here.data == chosen["manifest"]:
@@ -278,8 +281,6 @@ def fetch(host: Host, store: Store, directory: str, chosen: Dict[str, Any], para
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             for piece in store.get("%s/%s/%s" % (params.name, chosen["stamp"], name)):
                 file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
     here = backups.load(work)
     try:
         signatures.refuse(host, here, params.signed_by)
@@ -288,6 +289,7 @@ def fetch(host: Host, store: Store, directory: str, chosen: Dict[str, Any], para
     problems = chain.damage(host, here)
     if problems or here.data != chosen["manifest"]:
         raise StoreError("what came is refused: %s" % ("; ".join(problems) or "its manifest has changed meanwhile"))
+    files.sync_tree(work)
     with host.critical(backups.PUBLISHING):
         os.rename(work, os.path.join(directory, chosen["stamp"]))
         host.temporary.paths.discard(work)
