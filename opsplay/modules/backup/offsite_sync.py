@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List
 
 from opsplay.agent import backups, chain, files, signatures
 from opsplay.agent.host import Host
@@ -18,6 +18,7 @@ from opsplay.agent.shadow import Node
 from opsplay.agent.signatures import SIGNED_BY
 from opsplay.agent.sizes import free_bytes, told_size
 from opsplay.agent.spec import Choice, Float, Int, Name, Params, Path, Str
+from opsplay.modules.backup._choosing import base_of, choose, is_verified, stands
 from opsplay.modules.backup._store import Store, StoreError, begun_at
 from opsplay.modules.backup._store_s3 import S3Store
 from opsplay.modules.backup._store_ssh import SshStore
@@ -217,53 +218,12 @@ def bring(host: Host, store: Store, directory: str, chosen: Dict[str, Any], para
         fetch(host, store, directory, chosen, params)
 
 
-def base_of(chosen: Dict[str, Any], sets: List[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
-    """What a set stands on, of those that the store has; None when it stands by itself. Raises StoreError."""
-    wanted = chosen["manifest"].get("increment_of")
-    if not wanted:
-        return None
-    found = [entry for entry in sets if entry["stamp"] == wanted.get("stamp")]
-    if not found:
-        raise StoreError("%s stands on %s, which the store does not have" % (chosen["stamp"], wanted.get("stamp")))
-    return found[0]
-
-
-def stands(entry: Dict[str, Any], sets: List[Dict[str, Any]]) -> bool:
-    """Whether the store has what a set stands on."""
-    try:
-        base_of(entry, sets)
-    except StoreError:
-        return False
-    return True
-
-
 def refuse_full(directory: str, chosen: Dict[str, Any]) -> None:
     """Nothing is fetched that has no room. Raises StoreError."""
     needed, free = sum(int(entry["size"]) for entry in chosen["manifest"]["files"]), free_bytes(directory)
     if free < needed:
         text = "the set %s has %s, and %s are free in %s; nothing was fetched"
         raise StoreError(text % (chosen["stamp"], told_size(needed), told_size(free), directory))
-
-
-def choose(sets: List[Dict[str, Any]], params: Params) -> Dict[str, Any]:
-    """The set that is meant. Raises StoreError that says what there is."""
-    found = sets
-    if params.before:
-        found = [entry for entry in found if entry["manifest"].get("started", "9") < params.before]
-    if params.select == "latest_verified":
-        found = [entry for entry in found if is_verified(entry["manifest"]) and stands(entry, sets)]
-    elif params.select != "latest":
-        found = [entry for entry in found if entry["stamp"] == params.select]
-    if not found:
-        there = ", ".join(entry["stamp"] for entry in sets[-10:]) or "none"
-        wanted = params.select + (" before %s" % params.before if params.before else "")
-        raise StoreError("there is no %s; there are %s" % (wanted, there))
-    return found[-1]
-
-
-def is_verified(manifest: Dict[str, Any]) -> bool:
-    """Whether a set may be chosen by itself: looked at when it was made, and not made in need of a damaged service."""
-    return bool((manifest.get("verified") or {}).get("level")) and manifest.get("tag") != backups.EMERGENCY
 
 
 def fetch(host: Host, store: Store, directory: str, chosen: Dict[str, Any], params: Params) -> None:
