@@ -88,7 +88,11 @@ def _fence(host: Host, cluster: Any) -> Dict[str, Any]:
         host.must_run(["systemctl", "stop", cluster.unit], foreseen=True, timeout=_service.SECONDS)
     if _clusters.cluster_of(host, cluster.name).pid:
         host.fail("%s goes on after it was stopped" % cluster.name)
-    return {"lsn": last_checkpoint(host, cluster)}
+    lsn = last_checkpoint(host, cluster)
+    if not lsn:
+        host.fail("%s is fenced, but pg_controldata does not tell where its log ends; promote no standby before you know"
+                  " that it has all of it" % cluster.name)  # fmt: skip
+    return {"lsn": lsn}
 
 
 def last_checkpoint(host: Host, cluster: Any) -> str:
