@@ -49,7 +49,7 @@ def make(
     age: float = 1,
     key: Any = None,
 ) -> Pair:
-    """A certificate that was made `age` days ago and expires in `days` days."""
+    """A certificate that was made `age` days ago and expires in `days` days and a few hours."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)])
     now = datetime.now(timezone.utc).replace(microsecond=0)
@@ -61,7 +61,7 @@ def make(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=age))
-        .not_valid_after(now + timedelta(days=days, minutes=30))
+        .not_valid_after(now + timedelta(days=days, hours=6))
         .add_extension(x509.BasicConstraints(ca, None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)

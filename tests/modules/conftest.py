@@ -10,12 +10,11 @@ import pytest
 
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.remote_module import ship
-from tests.modules import redis_host
+from tests.modules import RELEASES, redis_host
 
 # Not a test module by its name; its assertions are to be explained all the same.
 pytest.register_assert_rewrite("tests.modules.cases")
 
-RELEASES = ("bullseye", "bookworm", "trixie")
 # PostgreSQL and Redis in depth: on one release here, on every one by bin/soak. test_versions.py is a look at the others.
 DATABASES = RELEASES if os.environ.get("OPSPLAY_SOAK") else ("bookworm",)
 

@@ -10,8 +10,8 @@ import pytest
 from opsplay.lab import LabHost
 from opsplay.modules.hardening import _aide
 from tests.lab.remote_module import Call, run_calls
+from tests.modules import RELEASES
 from tests.modules.cases import Case, prove
-from tests.modules.conftest import RELEASES
 
 MODULE = "hardening.aide"
 RULES = {"only": True, "name": "few", "rules": ["/srv/watched p+u+g+sha256", "!/srv/watched/cache"]}

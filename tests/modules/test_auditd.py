@@ -13,8 +13,8 @@ from opsplay.modules.hardening import _audit_form
 from opsplay.modules.hardening._auditd import AuditRule
 from tests.lab.remote_module import _DRIVER, Call, run_calls
 from tests.lab.remote_module import FOLDER as PLACE
+from tests.modules import RELEASES
 from tests.modules.cases import Case, prove
-from tests.modules.conftest import RELEASES
 
 MODULE = "hardening.auditd_rules"
 FOLDER = "/etc/audit/rules.d"

@@ -16,8 +16,8 @@ from opsplay.modules.tls import _certbot, _renewal
 from tests.lab.acme import PORT, Acme
 from tests.lab.certificates import make
 from tests.lab.remote_module import Call, run_calls
+from tests.modules import RELEASES
 from tests.modules.cases import Case, previews, prove
-from tests.modules.conftest import RELEASES
 
 MODULE = "tls.certbot_renew"
 LIVE = "/etc/letsencrypt/live/a.example"

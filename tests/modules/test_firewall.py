@@ -22,9 +22,9 @@ from opsplay.modules.firewall._rules import (
     noted,
 )
 from tests.lab.remote_module import Call, run_calls
-from tests.modules.cases import Case, prove
+from tests.modules import RELEASES
+from tests.modules.cases import Case, on_releases, prove
 
-RELEASES = ("bullseye", "bookworm", "trixie")
 Full = Callable[[str], LabHost]
 
 RESET = "ufw --force reset >/dev/null; rm -f /etc/ufw/*.20* /etc/default/ufw.20*; sed -i s/LOGLEVEL=.*/LOGLEVEL=low/ /etc/ufw/ufw.conf;"
@@ -81,8 +81,7 @@ Default: deny (incoming), allow (outgoing), deny (routed)
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("case", UFW, ids=str)
+@pytest.mark.parametrize(("case", "release"), on_releases(UFW))
 def test_ufw_rules(full: Full, case: Case, release: str) -> None:
     host = full(release)
     try:
@@ -147,8 +146,7 @@ JAILS = [
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("case", JAILS, ids=str)
+@pytest.mark.parametrize(("case", "release"), on_releases(JAILS))
 def test_fail2ban_jail(full: Full, case: Case, release: str) -> None:
     prove(full(release), "firewall.fail2ban_jail", case)
 
@@ -166,8 +164,7 @@ BLOCKS = [
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("case", BLOCKS, ids=str)
+@pytest.mark.parametrize(("case", "release"), on_releases(BLOCKS))
 def test_ip_block(full: Full, case: Case, release: str) -> None:
     host = full(release)
     try:

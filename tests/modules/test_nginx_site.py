@@ -12,8 +12,8 @@ from opsplay.lab import LabHost
 from opsplay.modules.web import _nginx
 from tests.lab.certificates import make
 from tests.lab.remote_module import Call, run_calls
+from tests.modules import RELEASES
 from tests.modules.cases import Case, previews, prove
-from tests.modules.conftest import RELEASES
 
 MODULE = "web.nginx_site"
 NGINX = "/etc/nginx"

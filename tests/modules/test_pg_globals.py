@@ -9,8 +9,8 @@ import pytest
 
 from opsplay.lab import LabHost
 from tests.lab.remote_module import Call
+from tests.modules import RELEASES
 from tests.modules.cases import one
-from tests.modules.conftest import RELEASES
 from tests.modules.databases import sql
 
 MODULE, BACKUP = "postgres.pg_globals", "postgres.pg_backup"

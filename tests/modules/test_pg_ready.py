@@ -8,8 +8,8 @@ import pytest
 
 from opsplay.lab import LabHost
 from tests.lab.remote_module import Call, run_calls
+from tests.modules import RELEASES
 from tests.modules.cases import Case, one, previews, prove
-from tests.modules.conftest import RELEASES
 
 MODULE = "postgres.pg_ready"
 SECRET = "o'dd:pass\\word"

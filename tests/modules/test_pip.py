@@ -13,7 +13,7 @@ import pytest
 from opsplay.lab import LabHost
 from opsplay.modules.packages._pip import requirement_lines, whole_names
 from opsplay.modules.packages.pip import distribution
-from tests.modules.cases import Case, previews, prove
+from tests.modules.cases import Case, on_releases, previews, prove
 
 WHEELS = "/srv/wheels"
 VENV = "/srv/venv"
@@ -99,8 +99,7 @@ def hosts(fleet: dict[str, LabHost]) -> Iterator[dict[str, LabHost]]:
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("release", ["bullseye", "bookworm", "trixie"])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("case", "release"), on_releases(CASES, few=4))
 def test_pip(hosts: dict[str, LabHost], case: Case, release: str) -> None:
     if release == "bullseye" and str(case) in UNFORETOLD:
         pytest.skip("this pip cannot foretell")

@@ -11,8 +11,8 @@ from opsplay.lab import LabHost
 from opsplay.modules.packages import _periodic
 from opsplay.modules.packages.unattended_upgrades import Expression, Origin
 from tests.lab.remote_module import Call, run_calls
+from tests.modules import RELEASES
 from tests.modules.cases import Case, prove
-from tests.modules.conftest import RELEASES
 
 MODULE = "packages.unattended_upgrades"
 PATH = "/etc/apt/apt.conf.d/52opsplay-unattended-upgrades"

@@ -8,8 +8,8 @@ import pytest
 
 from opsplay.lab import LabHost
 from tests.lab.remote_module import Call
+from tests.modules import RELEASES
 from tests.modules.cases import one
-from tests.modules.conftest import RELEASES
 from tests.modules.databases import drop_database, make_database, manifest, rows_of, sql
 
 DIR = "/srv/t-versions"

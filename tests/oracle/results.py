@@ -32,6 +32,8 @@ WORDS = frozenset(("msg", "module_stderr", "module_stdout", "rc", "cmd", "reason
 OF_THE_WAY = ("Need to get ", "Get:", "Fetched ", "(Reading database", "debconf: ", "Preconfiguring packages")
 APT = ("apt", "package", "ansible.builtin.apt", "ansible.builtin.package")
 UNITS = ("systemd", "systemd_service", "service", "ansible.builtin.systemd", "ansible.builtin.service")
+OF_THE_MACHINE = ("CPUUsageNSec", "ControlGroupId", "InvocationID", "Effective", "Memory", "Tasks", "IP", "IO",
+                  "LimitNPROC", "LimitSIGPENDING")  # fmt: skip
 FIND = ("find", "ansible.builtin.find")
 # Includes are reported in different places; what they bring in is compared.
 UNCOMPARED = ("include_tasks", "include_role", "meta", "ansible.builtin.include_tasks", "ansible.builtin.include_role")
@@ -127,9 +129,10 @@ def settled(module: str, data: Any) -> Any:
 
 
 def of_unit(entry: tuple[str, str]) -> tuple[str, str] | None:
-    """A property of a unit without times and process numbers, its words in an order of their own."""
+    """A property of a unit without times, process numbers and what the machine's memory decides; its words in an order
+    of their own."""
     key, value = entry
-    if re.search(r"Timestamp|PID$|^(CPUUsageNSec|ControlGroupId|InvocationID|Effective|Memory|Tasks|IP|IO)", key):
+    if re.search(r"Timestamp|PID$", key) or key.startswith(OF_THE_MACHINE):
         return None
     value = re.sub(r"(start_time|stop_time|pid|code|status)=[^;]*;?", "", value) if key.startswith("Exec") else value
     return key, " ".join(sorted(value.split()))
