@@ -90,8 +90,8 @@ def _fence(host: Host, cluster: Any) -> Dict[str, Any]:
         host.fail("%s goes on after it was stopped" % cluster.name)
     lsn = last_checkpoint(host, cluster)
     if not lsn:
-        host.fail("%s is fenced, but pg_controldata does not tell where its log ends; promote no standby before you know"
-                  " that it has all of it" % cluster.name)  # fmt: skip
+        host.fail("%s is fenced, but pg_controldata does not tell where its log ends; promote no standby before it is"
+                  " known to have all of it" % cluster.name)  # fmt: skip
     return {"lsn": lsn}
 
 
