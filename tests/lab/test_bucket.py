@@ -100,7 +100,7 @@ def test_a_service_comes_back_from_a_bucket(site: Site) -> None:
     assert shown == "0\n", "a secret is in a command line or an environment"
     assert done[0].code == 0, done[0].out
     names = site.endpoint.names("backups")
-    assert [name.rpartition("/")[2] for name in names] == ["config.tar.age", "manifest.json"]
+    assert [name.rpartition("/")[2] for name in names] == ["config.tar.age", "manifest.json", "manifest.json.sig"]
     assert site.way.count("PUT", "partNumber=") == 3 and site.left(app) == ""
     again = site.run("offsite_sync")
     assert again.code == 0 and not again.changed(), again.out

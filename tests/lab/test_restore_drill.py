@@ -153,7 +153,7 @@ def test_a_backup_that_lies_there_already(site: Site) -> None:
     done = site.run("restore_drill", drill_set=f"{LYING}/20260101T000000Z", drill_store_key="", backup_name="plain")
     assert done.code == 0, done.out + done.err
     found = site.staging.run(f"ls {LYING}/20260101T000000Z").stdout.split()
-    assert found == ["manifest.json", "proven.json", "shop.dump"]
+    assert found == ["manifest.json", "manifest.json.sig", "proven.json", "shop.dump"]
 
 
 def test_sunday_at_three(site: Site) -> None:

@@ -71,7 +71,8 @@ def describe(host: LabHost, target: str) -> None:
     here = host.root / target.lstrip("/")
     manifest = here / "manifest.json"
     data = json.loads(manifest.read_text())
-    data["files"] = [entry(path, here) for path in sorted(here.rglob("*")) if path.is_file() and path != manifest]
+    own = (backups.MANIFEST, backups.SIGNATURE, backups.PROOF)
+    data["files"] = [entry(path, here) for path in sorted(here.rglob("*")) if path.is_file() and path.name not in own]
     manifest.write_bytes(backups.encoded(data))
 
 
