@@ -26,11 +26,16 @@ SECRET = "p'w:\\x"
 def server(full: Callable[[str], LabHost], request: pytest.FixtureRequest) -> Iterator[LabHost]:
     """Two clusters on a host of each release: the one is to follow the other."""
     host: LabHost = full(request.param)
+    make(host)
+    yield host
+    drop(host)
+
+
+def make(host: LabHost) -> None:
+    """Both clusters as a package leaves them."""
     drop(host)
     for name, port in PORTS.items():
         host.run(f"pg_createcluster {VERSION[host.release]} {name} -p {port} --start >/dev/null", timeout=60)
-    yield host
-    drop(host)
 
 
 def drop(host: LabHost) -> None:
@@ -167,9 +172,7 @@ def test_what_was_acknowledged_survives_a_dead_primary(server: LabHost) -> None:
     """Synchronous: the primary is killed under a writer; the promoted standby has every row that was answered."""
     version = VERSION[server.release]
     primary: dict[str, Any] = {"role": "primary", "password": SECRET, "slot": "right", "allow": ["127.0.0.1/32"]}
-    drop(server)
-    for name, port in PORTS.items():
-        server.run(f"pg_createcluster {version} {name} -p {port} --start >/dev/null", timeout=60)
+    make(server)
     early = call(server, REPLICATION, "left", **primary, synchronous=["right"])
     assert "the standby of slot right is not streaming: commits would wait for it" in early["msg"]
     assert not call(server, REPLICATION, "left", **primary).get("failed")
@@ -193,9 +196,7 @@ def test_what_was_acknowledged_survives_a_dead_primary(server: LabHost) -> None:
 
 def test_a_new_primary_waits_for_nobody(server: LabHost) -> None:
     """A standby that would itself wait for a standby is promoted, and takes writes. It has the very end of the log."""
-    drop(server)
-    for name, port in PORTS.items():
-        server.run(f"pg_createcluster {VERSION[server.release]} {name} -p {port} --start >/dev/null", timeout=60)
+    make(server)
     primary: dict[str, Any] = {"role": "primary", "password": SECRET, "slot": "right", "allow": ["127.0.0.1/32"]}
     assert not call(server, REPLICATION, "left", **primary).get("failed")
     assert not follow(server, "right", "left", method="copy").get("failed")
@@ -211,9 +212,7 @@ def test_a_new_primary_waits_for_nobody(server: LabHost) -> None:
 def test_an_old_primary_that_cannot_follow_stays_fenced(server: LabHost) -> None:
     """Else it would take writes beside the new one: at once, or with the next boot."""
     version = VERSION[server.release]
-    drop(server)
-    for name, port in PORTS.items():
-        server.run(f"pg_createcluster {version} {name} -p {port} --start >/dev/null", timeout=60)
+    make(server)
     primary: dict[str, Any] = {"role": "primary", "password": SECRET, "slot": "left", "allow": ["127.0.0.1/32"]}
     assert not call(server, REPLICATION, "right", **primary).get("failed")
     call(server, REPLICATION, "left", role="fenced")
