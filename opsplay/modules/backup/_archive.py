@@ -7,13 +7,14 @@ from typing import Any, Dict, List, Optional
 
 from opsplay.agent import pipeline
 from opsplay.agent.cipher import Cipher
+from opsplay.agent.files import write_new
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Failed, Program
 from opsplay.agent.sizes import free_bytes, told_size, tree_size
 from opsplay.agent.spec import Bool, Param, Path, validate
 from opsplay.agent.spec import List as Listing
 from opsplay.modules.backup import _trees
-from opsplay.modules.backup._sealing import sealed, written
+from opsplay.modules.backup._sealing import sealed
 from opsplay.modules.backup._trees import Entry
 
 ARCHIVE: Dict[str, Param] = {
@@ -111,7 +112,7 @@ class Archive:
         if size > free:
             raise Failed("%s needs up to %s, where %s are free" % (self.name, told_size(size), told_size(free)))
         listed = os.path.join(folder, ".stored")
-        written(listed, b"".join(_trees.raw(name[1:] or ".") + b"\0" for name in changes.stored))
+        write_new(listed, b"".join(_trees.raw(name[1:] or ".") + b"\0" for name in changes.stored), 0o600)
         words = self._words() + ["--no-recursion", "--null", "--files-from=%s" % listed]
         entry, archived = self._archive(folder, crypt, words, FADING if self._params.live else "")
         os.unlink(listed)
@@ -140,7 +141,7 @@ class Archive:
     def _list(self, folder: str, crypt: Optional[Cipher], data: bytes) -> Dict[str, Any]:
         """The list of an increment: names that an encrypted set must not tell. Raises Failed, OSError."""
         path = os.path.join(folder, ".list")
-        written(path, data)
+        write_new(path, data, 0o600)
         source = pipeline.opened(path, follow=False)
         try:
             return sealed(self._host, folder, "%s.list" % self.name, crypt, [], [], source=source)

@@ -9,7 +9,6 @@ from opsplay.agent import pipeline
 from opsplay.agent.cipher import Cipher
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Tap
-from opsplay.agent.temporary import write_all
 
 
 def sealed(
@@ -28,12 +27,3 @@ def sealed(
     if crypt:
         entry.update(plain_size=plain.size, plain_sha256=plain.sha256)
     return entry
-
-
-def written(path: str, data: bytes) -> None:
-    """Make a file that only this account can read. Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        write_all(fd, data)
-    finally:
-        os.close(fd)
