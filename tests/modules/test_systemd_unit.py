@@ -21,8 +21,9 @@ FRESH = (
     "systemctl daemon-reload; systemctl reset-failed 2>/dev/null;"
 )
 INSTALL = {"WantedBy": "multi-user.target"}
-SLEEP: dict[str, dict[str, Any]] = {"Service": {"ExecStart": "/bin/sleep 600"}, "Install": INSTALL}
-SLEEP_TEXT = "[Service]\nExecStart=/bin/sleep 600\n\n[Install]\nWantedBy=multi-user.target\n"
+# For a time that no other test's program sleeps: they are told by it.
+SLEEP: dict[str, dict[str, Any]] = {"Service": {"ExecStart": "/bin/sleep 8600"}, "Install": INSTALL}
+SLEEP_TEXT = "[Service]\nExecStart=/bin/sleep 8600\n\n[Install]\nWantedBy=multi-user.target\n"
 BAD = {"Service": {"ExecStart": "/bin/sh -c 'echo the disk is upside down; exit 3'"}, "Install": INSTALL}
 MANY: dict[str, dict[str, Any]] = {"Service": {"ExecStart": "/bin/sh -c 'sleep 600; : %i'"}, "Install": INSTALL}
 
@@ -62,15 +63,15 @@ CASES = [
          "ExecStart=/bin/true 50%%\nExecStart=/bin/echo b\nRemainAfterExit=yes\nTimeoutStartSec=30\nPrivateTmp=no\n"
          "MemoryMax=64M\nCPUQuota=50%\nUser=admin\nTimeoutStartUSec=30s\nMemoryMax=67108864\nUser=admin\nAfter=yes"),
     Case("its change restarts it", {"name": "u-a", "state": "restarted", "enabled": True,
-                                    "sections": {"Service": {"ExecStart": "/bin/sleep 601"}, "Install": INSTALL}},
-         there("u-a.service") + "systemctl start u-a", "sleep 0.2; pgrep -fx '/bin/sleep 60[01]' -a | cut -d' ' -f2-",
-         "/bin/sleep 601", result={"done": {"u-a.service": "restarted"}}),
+                                    "sections": {"Service": {"ExecStart": "/bin/sleep 8601"}, "Install": INSTALL}},
+         there("u-a.service") + "systemctl start u-a", "sleep 0.2; pgrep -fx '/bin/sleep 860[01]' -a | cut -d' ' -f2-",
+         "/bin/sleep 8601", result={"done": {"u-a.service": "restarted"}}),
     Case("unchanged, it is not restarted", {"name": "u-a", "state": "restarted", "sections": SLEEP},
          there("u-a.service") + "systemctl start u-a", shows("u-a", "MainPID"), changed=False, result={"done": {}}),
     Case("started, it goes on with the old", {"name": "u-a", "state": "started",
-                                              "sections": {"Service": {"ExecStart": "/bin/sleep 601"}}},
-         there("u-a.service") + "systemctl start u-a", "sleep 0.2; pgrep -fx '/bin/sleep 60[01]' -a | cut -d' ' -f2-",
-         "/bin/sleep 600", warns="state: restarted lets it take up"),
+                                              "sections": {"Service": {"ExecStart": "/bin/sleep 8601"}}},
+         there("u-a.service") + "systemctl start u-a", "sleep 0.2; pgrep -fx '/bin/sleep 860[01]' -a | cut -d' ' -f2-",
+         "/bin/sleep 8600", warns="state: restarted lets it take up"),
     Case("is stopped and disabled", {"name": "u-a", "state": "stopped", "enabled": False, "sections": SLEEP},
          there("u-a.service") + "systemctl -q enable --now u-a", unit("u-a.service"),
          SLEEP_TEXT + "inactive\ndisabled"),
@@ -79,7 +80,7 @@ CASES = [
          there("u-a.service") + "systemctl -q enable u-a", f"cd {UNITS}; ls -d *.wants/u-a.service",
          "graphical.target.wants/u-a.service"),
     Case("edited by hand and not read again", {"name": "u-a", "sections": SLEEP},
-         there("u-a.service", SLEEP_TEXT.replace("600", "9")) + "systemctl start u-a; sleep 0.1; "
+         there("u-a.service", SLEEP_TEXT.replace("8600", "9")) + "systemctl start u-a; sleep 0.1; "
          f"printf '%s' '{SLEEP_TEXT}' > {UNITS}/u-a.service", changed=False),
     Case("a socket with its service", {"name": "u-d.socket", "state": "started",
                                        "sections": {"Socket": {"ListenStream": "/run/u-door"}}},
@@ -106,7 +107,7 @@ CASES = [
     Case("goes", {"name": "u-a", "state": "absent"},
          there("u-a.service") + f"mkdir {UNITS}/u-a.service.d; echo > {UNITS}/u-a.service.d/x.conf; "
          "systemctl daemon-reload; systemctl -q enable --now u-a; sleep 0.2",
-         f"ls -d {UNITS}/u-a* {UNITS}/*.wants/u-a* 2>/dev/null; pgrep -fx '/bin/sleep 600';"
+         f"ls -d {UNITS}/u-a* {UNITS}/*.wants/u-a* 2>/dev/null; pgrep -fx '/bin/sleep 8600';"
          "systemctl is-active u-a; systemctl show -p LoadState u-a", "inactive\nLoadState=not-found"),
     Case("goes, having failed", {"name": "u-a", "state": "absent"},
          there("u-a.service", "[Service]\nExecStart=/bin/false\n") + "systemctl start u-a; sleep 0.3",
@@ -194,7 +195,7 @@ def test_a_sandbox_holds(debian: LabHost, level: str, writes: str, home: str, sc
 @pytest.mark.lab
 def test_what_the_unit_says_wins_over_its_hardening(debian: LabHost) -> None:
     debian.run(FRESH)
-    sections = {"Service": {"ExecStart": "/bin/sleep 600", "ProtectHome": False, "ProtectSystem": "full"}}
+    sections = {"Service": {"ExecStart": "/bin/sleep 8600", "ProtectHome": False, "ProtectSystem": "full"}}
     run_module(debian, MODULE, {"name": "u-a", "sections": sections, "hardening": "strict"})
     dropin = {"name": "u-a", "dropin": "hard", "content": "[Unit]\nDescription=x\n", "hardening": "strict"}
     assert not run_module(debian, MODULE, dropin).get("failed")
@@ -256,15 +257,15 @@ def test_a_preview_knows_what_earlier_tasks_would_bring(bookworm: LabHost) -> No
 def test_a_run_that_was_cut_off_is_made_good_by_the_next(bookworm: LabHost, seconds: float) -> None:
     """Wherever it ends: nothing lies about, and the next run leaves the unit running with its new file."""
     bookworm.run(there("u-a.service") + "systemctl start u-a")
-    new = {"Service": {"ExecStart": "/bin/sleep 601"}}
+    new = {"Service": {"ExecStart": "/bin/sleep 8601"}}
     params = {"name": "u-a", "sections": new, "state": "restarted"}
     cut = run_calls(bookworm, [Call(MODULE, params, interrupt_after=seconds)])[0]
     assert cut.get("cancelled") or cut["changed"], cut
     assert bookworm.run(f"ls -d /run/.opsplay* {UNITS}/.opsplay* 2>/dev/null || true").stdout == ""
     whole, again = run_calls(bookworm, [Call(MODULE, params)] * 2)
     assert not whole.get("failed") and not again["changed"]
-    seen = bookworm.run("sleep 0.2; pgrep -fx '/bin/sleep 60[01]' -a | cut -d' ' -f2-").stdout
-    assert seen == "/bin/sleep 601\n"
+    seen = bookworm.run("sleep 0.2; pgrep -fx '/bin/sleep 860[01]' -a | cut -d' ' -f2-").stdout
+    assert seen == "/bin/sleep 8601\n"
 
 
 @pytest.mark.parametrize(
