@@ -259,7 +259,7 @@ class Play:
 
     @property
     def title(self) -> str:
-        return self.name or str(self.hosts)
+        return self.name or (",".join(map(str, self.hosts)) if isinstance(self.hosts, list) else str(self.hosts))
 
     def tasks(self) -> Iterator[Task]:
         """Every task of the play but its handlers, in the order of the document."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -23,12 +24,11 @@ def show_plays(playbooks: list[Playbook], inventory: Inventory, options: RunOpti
         for number, play in enumerate(playbook.plays, 1):
             tags = ", ".join(sorted(play.tags))
             context = PlayContext(run, play, folder_of(playbook.path))
-            chosen = context.render_play(play.hosts)
-            pattern = ", ".join(chosen) if isinstance(chosen, list) else chosen
-            title = play.name or pattern
-            click.echo(f"\n  play #{number} ({pattern}): {title}\tTAGS: [{tags}]")
+            play = replace(play, hosts=context.render_play(play.hosts))
+            pattern = ", ".join(play.hosts) if isinstance(play.hosts, list) else play.hosts
+            click.echo(f"\n  play #{number} ({pattern}): {play.title}\tTAGS: [{tags}]")
             if wanted["list_hosts"]:
-                _show_hosts(run.hosts_of(play, context))
+                _show_hosts(run.hosts_of(play))
             if wanted["list_tasks"]:
                 _show_tasks(play, options)
             if wanted["list_tags"]:

@@ -44,8 +44,10 @@ def parts_of(pattern: str | Iterable[str]) -> list[str]:
 
 
 def select(pattern: str | Iterable[str], inventory: Inventory, at: Location | None = None) -> list[str]:
-    """The hosts that a pattern names, each once. Unknown names give nothing."""
+    """The hosts that a pattern names, each once. Unknown names give nothing, and so does a pattern that is empty."""
     parts = parts_of(pattern)
+    if not parts:
+        return []
     plain = [part for part in parts if part[0] not in "&!"]
     chosen: dict[str, None] = {}
     for part in plain or [ALL]:

@@ -13,6 +13,7 @@ from opsplay.documents.variables import load_variables
 from opsplay.errors import LanguageError, UndefinedVariable
 from opsplay.inventory.patterns import select
 from opsplay.model import Play, Role, Task
+from opsplay.run.names import run_names
 from opsplay.run.position import Position
 from opsplay.run.services import Services
 from opsplay.run.variables import HostVarsView, Layers, OneHostView
@@ -85,8 +86,15 @@ class PlayContext:
         raise LanguageError(f"there is no file of variables {paths[0]}", at=at)
 
     def render_play(self, value: Any) -> Any:
-        """A value of the play itself, such as its hosts: it sees extra variables and the play's own."""
-        return Templar(lambda name: self.run.options.extra.get(name, self.play.vars.get(name, missing))).render(value)
+        """A value of the play itself, such as its hosts: it sees what is known before any host of it."""
+        run = self.run
+        names = {
+            "groups": run.variables.groups,
+            **run_names(run.options, run.inventory, self.folder),
+            **self.play.vars,
+            **run.options.extra,
+        }
+        return Templar(lambda name: names.get(name, missing), self._globals_of((self.folder,))).render(value)
 
     def templar(self, host: str, layers: Layers) -> Templar:
         """Renders with a host's variables and these layers."""

@@ -146,16 +146,16 @@ class Run:
 
     # --- a play ---
 
-    def hosts_of(self, play: Play, context: PlayContext) -> list[str]:
-        """The hosts of a play, within the limit, without those that failed."""
-        pattern = context.render_play(play.hosts)
-        hosts = select(pattern, self.inventory, play.at)
+    def hosts_of(self, play: Play) -> list[str]:
+        """The hosts of a play whose pattern is rendered, within the limit."""
+        hosts = select(play.hosts, self.inventory, play.at)
         hosts = [host for host in hosts if self._limit is None or host in self._limit]
         return order(hosts, play.order)
 
     def _play(self, play: Play, folder: str) -> None:
         context = PlayContext(self, play, folder)
-        all_hosts = self.hosts_of(play, context)
+        play = replace(play, hosts=context.render_play(play.hosts))
+        all_hosts = self.hosts_of(play)
         for host in all_hosts:
             self.tallies.add_host(host)
         hosts = [host for host in all_hosts if host not in self._failed]

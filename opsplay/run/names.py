@@ -25,12 +25,21 @@ def play_names(
     batch: Sequence[str],
 ) -> dict[str, Any]:
     """What holds for every host of a batch: `hosts` are all of the play, `alive` those that have not failed."""
-    names = {
+    return {
+        **run_names(options, inventory, folder),
         "ansible_play_name": play.title,
         "ansible_play_hosts_all": list(hosts),
         "ansible_play_hosts": list(alive),
         "ansible_play_batch": list(batch),
         "play_hosts": list(batch),
+        "ansible_dependent_role_names": [],
+        **roles_named({}, [role.name for role in play.roles]),
+    }
+
+
+def run_names(options: RunOptions, inventory: Inventory, folder: str) -> dict[str, Any]:
+    """What holds for every play of a playbook, before its hosts are chosen."""
+    names = {
         "playbook_dir": folder,
         "ansible_search_path": [folder],
         "ansible_check_mode": options.check,
@@ -45,8 +54,6 @@ def play_names(
         "ansible_inventory_sources": [
             source if "," in source else os.path.abspath(source) for source in inventory.origins
         ],
-        "ansible_dependent_role_names": [],
-        **roles_named({}, [role.name for role in play.roles]),
     }
     return {**names, "ansible_limit": options.limit} if options.limit else names
 
