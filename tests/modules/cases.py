@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
-
 from opsplay.lab import LabHost
 from tests.lab.remote_module import Call, run_calls
-from tests.modules import RELEASES
 
 # Where modules write. apt renews its cache of the lists whenever it looks, so that is no trace.
 WATCHED = "/etc /home /srv /usr/sbin /usr/local /var/spool /var/lib/dpkg /var/lib/apt/extended_states /var/backups"
@@ -40,14 +36,6 @@ class Case:
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
-
-
-def on_releases(cases: Sequence[Case], few: int = 3, main: str = "bookworm") -> list[Any]:
-    """Parameters (case, release): every case on one release, the first few on the others; bin/soak has all on all."""
-    most = len(cases) if os.environ.get("OPSPLAY_SOAK") else few
-    others = [release for release in RELEASES if release != main]
-    pairs = [(case, main) for case in cases] + [(case, other) for other in others for case in cases[:most]]
-    return [pytest.param(case, release, id=f"{case}-{release}") for case, release in pairs]
 
 
 def prove(host: LabHost, module: str, case: Case) -> dict[str, Any]:

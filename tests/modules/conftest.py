@@ -10,13 +10,26 @@ import pytest
 
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.remote_module import ship
-from tests.modules import RELEASES, redis_host
+from tests.modules import DEEP, RELEASES, SOAK, redis_host
 
 # Not a test module by its name; its assertions are to be explained all the same.
 pytest.register_assert_rewrite("tests.modules.cases")
 
-# PostgreSQL and Redis in depth: on one release here, on every one by bin/soak. test_versions.py is a look at the others.
-DATABASES = RELEASES if os.environ.get("OPSPLAY_SOAK") else ("bookworm",)
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tables of cases: each case on one release, in turn."""
+    elsewhere = [] if SOAK else [item for item in items if is_for_another(item)]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        dropped = set(elsewhere)
+        items[:] = [item for item in items if item not in dropped]
+
+
+def is_for_another(item: pytest.Item) -> bool:
+    """Whether it is the turn of another release than the one of this item."""
+    indices: Mapping[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
+    release = indices.get("debian", indices.get("release"))
+    return release is not None and "case" in indices and indices["case"] % len(RELEASES) != release
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +60,8 @@ def full(modules_lab: Lab) -> Callable[[str], LabHost]:
     return boot
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+# test_versions.py is a look at PostgreSQL and Redis on the other releases.
+@pytest.fixture(scope="module", params=DEEP)
 def pg(full: Callable[[str], LabHost], request: pytest.FixtureRequest) -> LabHost:
     """A host of each release with its PostgreSQL, running: 13, 15 and 17."""
     host: LabHost = full(request.param)
@@ -67,7 +81,7 @@ def with_postgresql(host: LabHost) -> LabHost:
     return host
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=DEEP)
 def redis(full: Callable[[str], LabHost], request: pytest.FixtureRequest) -> Iterator[LabHost]:
     """A host of each release with its Redis, empty; its files and settings are as they were afterwards."""
     yield from redis_host.fresh(full(request.param))

@@ -7,16 +7,16 @@ is copied, and all goes on. A copy is what a disk holds after a cut: what was wr
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from opsplay.lab import LabHost
 from tests.lab.remote_module import FOLDER, Call, command, request
+from tests.modules import SOAK
 
 # bin/soak cuts the power so many times as often; the moments are others each time.
-ROUNDS = 8 if os.environ.get("OPSPLAY_SOAK") else 1
+ROUNDS = 8 if SOAK else 1
 MAKE = """set -e
 test -e /dev/loop-control || mknod /dev/loop-control c 10 237
 for i in 0 1 2 3 4 5 6 7; do test -e /dev/loop$i || mknod /dev/loop$i b 7 $i; done

@@ -9,8 +9,9 @@ import pytest
 
 from opsplay.lab import LabHost
 from opsplay.modules.hardening import _aide
+from tests.lab.quick_ucf import quick_ucf
 from tests.lab.remote_module import Call, run_calls
-from tests.modules import RELEASES
+from tests.modules import DEEP
 from tests.modules.cases import Case, prove
 
 MODULE = "hardening.aide"
@@ -56,7 +57,8 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def watched(fleet: Mapping[str, LabHost]) -> Mapping[str, LabHost]:
-    for host in fleet.values():
+    for host in (fleet[release] for release in DEEP):
+        quick_ucf(host)
         host.run("apt-get -q update; DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends aide aide-common",
                  timeout=240)  # fmt: skip
     return fleet
@@ -67,7 +69,7 @@ def test_files_are_watched(watched: Mapping[str, LabHost], case: Case) -> None:
     prove(watched["bookworm"], MODULE, case)
 
 
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("release", DEEP)
 def test_each_release(watched: Mapping[str, LabHost], release: str) -> None:
     """A rule beside Debian's own configuration, and what was altered, as each version of aide tells it."""
     host = watched[release]

@@ -23,7 +23,7 @@ from opsplay.modules.firewall._rules import (
 )
 from tests.lab.remote_module import Call, run_calls
 from tests.modules import RELEASES
-from tests.modules.cases import Case, on_releases, prove
+from tests.modules.cases import Case, prove
 
 Full = Callable[[str], LabHost]
 
@@ -81,7 +81,8 @@ Default: deny (incoming), allow (outgoing), deny (routed)
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(("case", "release"), on_releases(UFW))
+@pytest.mark.parametrize("case", UFW, ids=str)
+@pytest.mark.parametrize("release", RELEASES)
 def test_ufw_rules(full: Full, case: Case, release: str) -> None:
     host = full(release)
     try:
@@ -146,7 +147,8 @@ JAILS = [
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(("case", "release"), on_releases(JAILS))
+@pytest.mark.parametrize("case", JAILS, ids=str)
+@pytest.mark.parametrize("release", RELEASES)
 def test_fail2ban_jail(full: Full, case: Case, release: str) -> None:
     prove(full(release), "firewall.fail2ban_jail", case)
 
@@ -164,7 +166,8 @@ BLOCKS = [
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(("case", "release"), on_releases(BLOCKS))
+@pytest.mark.parametrize("case", BLOCKS, ids=str)
+@pytest.mark.parametrize("release", RELEASES)
 def test_ip_block(full: Full, case: Case, release: str) -> None:
     host = full(release)
     try:

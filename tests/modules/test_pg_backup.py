@@ -9,8 +9,8 @@ import pytest
 
 from opsplay.lab import LabHost
 from tests.lab.remote_module import Call
+from tests.modules import DEEP
 from tests.modules.cases import one
-from tests.modules.conftest import DATABASES
 from tests.modules.databases import (
     age_key,
     drop_database,
@@ -31,7 +31,7 @@ ROWS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module", params=DEEP)
 def server(full: Callable[[str], LabHost], request: pytest.FixtureRequest) -> Iterator[LabHost]:
     """A host of each release with its PostgreSQL: 13, 15 and 17."""
     host: LabHost = full(request.param)

@@ -12,8 +12,8 @@ import pytest
 from opsplay.lab import LabHost
 from opsplay.modules.postgres import _bases, _wal
 from tests.lab.remote_module import Call, run_calls
+from tests.modules import DEEP
 from tests.modules.cases import one
-from tests.modules.conftest import DATABASES
 from tests.modules.pg_backups import sql
 from tests.modules.test_pg_restore import phrase
 
@@ -22,7 +22,7 @@ WAL, BASES, PORT = "/srv/wal", "/srv/bases", 5480
 VERSION = {"bullseye": "13", "bookworm": "15", "trixie": "17"}
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module", params=DEEP)
 def server(full: Callable[[str], LabHost], request: pytest.FixtureRequest) -> Iterator[LabHost]:
     """A cluster of its own with a tablespace, on a host of each release."""
     host: LabHost = full(request.param)

@@ -11,8 +11,8 @@ import pytest
 from opsplay.lab import LabHost
 from opsplay.modules.postgres import _primary
 from tests.lab.remote_module import Call, run_calls
+from tests.modules import DEEP
 from tests.modules.cases import one
-from tests.modules.conftest import DATABASES
 from tests.modules.pg_backups import sql
 from tests.modules.test_pg_pitr import VERSION
 from tests.modules.test_pg_restore import phrase
@@ -22,7 +22,7 @@ PORTS = {"left": 5481, "right": 5482}
 SECRET = "p'w:\\x"
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module", params=DEEP)
 def server(full: Callable[[str], LabHost], request: pytest.FixtureRequest) -> Iterator[LabHost]:
     """Two clusters on a host of each release: the one is to follow the other."""
     host: LabHost = full(request.param)

@@ -11,8 +11,8 @@ import pytest
 from opsplay.lab import LabHost
 from opsplay.modules.postgres import _database
 from tests.lab.remote_module import Call, run_calls
+from tests.modules import DEEP
 from tests.modules.cases import Case, one, prove
-from tests.modules.conftest import DATABASES
 from tests.modules.pg_backups import FOLDER, describe, make_backup, sql
 
 MODULE = "postgres.pg_restore"
@@ -31,7 +31,7 @@ ExecStart=/bin/sh -c 'while :; do runuser -u postgres -- psql -XAtqc "INSERT INT
 """
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module", params=DEEP)
 def server(full: Callable[[str], LabHost], request: pytest.FixtureRequest) -> Iterator[LabHost]:
     """A host of each release with its PostgreSQL (13, 15, 17), a database, and a backup of it in two formats."""
     host: LabHost = full(request.param)

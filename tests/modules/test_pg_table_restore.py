@@ -9,8 +9,8 @@ import pytest
 
 from opsplay.lab import LabHost
 from tests.lab.remote_module import Call, run_calls
+from tests.modules import DEEP
 from tests.modules.cases import one
-from tests.modules.conftest import DATABASES
 from tests.modules.pg_backups import FOLDER, make_backup, sql
 from tests.modules.test_pg_restore import phrase
 
@@ -34,7 +34,7 @@ CREATE TRIGGER careful BEFORE INSERT OR DELETE ON orders FOR EACH ROW EXECUTE FU
 """
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module", params=DEEP)
 def server(full: Callable[[str], LabHost], request: pytest.FixtureRequest) -> Iterator[LabHost]:
     host: LabHost = full(request.param)
     host.run("systemctl start 'postgresql@*' postgresql; rm -rf /srv/backups", timeout=60)

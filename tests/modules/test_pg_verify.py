@@ -9,8 +9,8 @@ import pytest
 
 from opsplay.lab import LabHost
 from tests.lab.remote_module import Call
+from tests.modules import DEEP
 from tests.modules.cases import one
-from tests.modules.conftest import DATABASES
 from tests.modules.databases import age_key, drop_database, gpg_key, listing, make_database, sql
 
 BACKUP, MODULE = "postgres.pg_backup", "postgres.pg_verify"
@@ -18,7 +18,7 @@ DIR = "/srv/proofs"
 FORMATS = {"custom": "app.dump", "plain": "app.sql", "plain.gz": "app.sql.gz", "directory": "app.dir"}
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module", params=DEEP)
 def server(full: Callable[[str], LabHost], request: pytest.FixtureRequest) -> Iterator[LabHost]:
     """A host of each release, with a database and a backup of it in each format below DIR."""
     host: LabHost = full(request.param)

@@ -13,7 +13,8 @@ import pytest
 from opsplay.lab import LabHost
 from opsplay.modules.packages._pip import requirement_lines, whole_names
 from opsplay.modules.packages.pip import distribution
-from tests.modules.cases import Case, on_releases, previews, prove
+from tests.modules import RELEASES
+from tests.modules.cases import Case, previews, prove
 
 WHEELS = "/srv/wheels"
 VENV = "/srv/venv"
@@ -99,7 +100,8 @@ def hosts(fleet: dict[str, LabHost]) -> Iterator[dict[str, LabHost]]:
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(("case", "release"), on_releases(CASES, few=4))
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("release", RELEASES)
 def test_pip(hosts: dict[str, LabHost], case: Case, release: str) -> None:
     if release == "bullseye" and str(case) in UNFORETOLD:
         pytest.skip("this pip cannot foretell")
