@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from opsplay.errors import InventoryError, Location
 from opsplay.inventory.model import ALL, Inventory
@@ -37,13 +38,14 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def parts_of(pattern: str | Iterable[str]) -> list[str]:
-    if isinstance(pattern, str):
-        return split(pattern)
-    return [part for piece in pattern for part in split(str(piece))]
+def parts_of(pattern: Any) -> list[str]:
+    """The single patterns of one that is a text or a list, which may hold lists."""
+    if isinstance(pattern, (list, tuple)):
+        return [part for piece in pattern for part in parts_of(piece)]
+    return split(str(pattern))
 
 
-def select(pattern: str | Iterable[str], inventory: Inventory, at: Location | None = None) -> list[str]:
+def select(pattern: Any, inventory: Inventory, at: Location | None = None) -> list[str]:
     """The hosts that a pattern names, each once. Unknown names give nothing, and so does a pattern that is empty."""
     parts = parts_of(pattern)
     if not parts:

@@ -55,6 +55,15 @@ PATTERNS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [(["web1", "db:!db1"], "web1 db2"), (["web1", ["db1", ["web2"]]], "web1 db1 web2"), ([], ""), ([[], []], ""), ("", "")],
+)
+def test_lists_of_patterns(pattern: str, expected: str, tmp_path: Path) -> None:
+    """An empty one is nobody, not everybody."""
+    assert select(pattern, read(tmp_path, {"hosts": HOSTS})) == expected.split()
+
+
 @pytest.mark.parametrize(("pattern", "expected"), PATTERNS)
 def test_patterns(pattern: str, expected: str, tmp_path: Path) -> None:
     assert select(pattern, read(tmp_path, {"hosts": HOSTS})) == expected.split()
