@@ -42,6 +42,12 @@ COUNT = "runuser -u postgres -- psql -XAtc 'SELECT count(*) FROM reports' sample
 OTHER_HOST = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGDQvPHXDy8tDqq9PMGOSo64kYVUKSUIDmqPBB8jCQ2u"
 
 
+# The hosts when the service is where it was brought back to, and its first host was built anew.
+MOVED = "[service]\ndr1\n[backup_store]\nbak1\n[dr]\napp1\n"
+DRILL = "[dr]\ndr1\n[backup_store]\nbak1\n[drill_store]\nst1\n[drill_other]\napp1\n"
+UNITS = "systemctl is-active sample@web sample@worker sample@beat; systemctl is-enabled sample@web"
+
+
 @dataclass
 class Site:
     """The lab of a service, its store and a blank host, with what is known of it before the loss."""
@@ -50,10 +56,13 @@ class Site:
     folder: Path
     driver: Driver
     known: dict[str, Any] = field(default_factory=dict)
+    groups: str = GROUPS
 
     def run(self, playbook: str, *words: str, **values: Any) -> Outcome:
         values = {**self.known["vars"], "dr_folder": str(self.folder / "recovery"), "dr_soak": 3, **values}
-        more = ["-i", str(ROOT / "inventories/sample"), "-i", str(self.folder / "groups.ini")]
+        groups = self.folder / "groups.ini"
+        groups.write_text(self.groups)
+        more = ["-i", str(ROOT / "inventories/sample"), "-i", str(groups)]
         return self.driver.run(ROOT / f"playbooks/{playbook}.yml", *more, "-e", json.dumps(values), *words)
 
     def recover(self, *words: str, **values: Any) -> Outcome:
@@ -79,7 +88,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         lab.up({"app1": HostSpec(release="bookworm", image="full"), "dr1": HostSpec(release="bookworm", image="full"),
                 "bak1": HostSpec(release="trixie")})  # fmt: skip
         here = Site(lab, folder, Driver(folder, lab))
-        (folder / "groups.ini").write_text(GROUPS)
         (secret, public), (fetch, fetch_public) = key(folder, "opens"), key(folder, "fetches")
         encrypt = {"method": "age", "recipients": [public]}
         here.known["vars"] = {**PASSWORDS, "backup_encrypt": encrypt, "offsite_read_keys": [fetch_public]}
@@ -271,3 +279,54 @@ def test_a_drill_moves_no_name_of_the_service(site: Site) -> None:
     done = site.run("dr_drill", "--check", production_hosts="service", **site.known["keys"])
     assert done.code == 0, done.out
     assert done.results("dr1")["Names lead to the new host"]["status"] == "skipped"
+
+
+@pytest.fixture(scope="module")
+def rebuilt(site: Site) -> Site:
+    """The service is where it was brought back to, and adds to the store; its first host is there again, blank."""
+    site.lab.up({"app1": HostSpec(release="bookworm", image="full"), "st1": HostSpec(release="bookworm")})
+    site.groups = MOVED
+    done = site.run("backup_store")
+    assert done.code == 0, done.out
+    return site
+
+
+def test_a_service_that_is_not_proven_there_goes_on_here(rebuilt: Site) -> None:
+    app, dr = rebuilt.lab.hosts["app1"], rebuilt.lab.hosts["dr1"]
+    keys = {**rebuilt.known["keys"], "failover_to": "app1"}
+    refused = rebuilt.run("failover", confirm_failover="yes", **keys)
+    assert refused.code == 2 and "the confirmation 'move sample from dr1 to app1' is needed" in refused.out
+    assert dr.run(UNITS, check=False).stdout == "active\nactive\nactive\nenabled\n"
+    unproven = {"dr_checks": [{"name": "Of gold", "sql": {"db": "sample", "query": "SELECT false", "expect": True}}]}
+    yes = {"confirm_failover": "move sample from dr1 to app1", "dr_check_seconds": 1}
+    done = rebuilt.run("failover", **{**keys, **yes, **unproven})
+    assert done.code == 2 and "Of gold" in done.out and "sample goes on at dr1" in done.out, done.out
+    assert dr.run(UNITS, check=False).stdout == "active\nactive\nactive\nenabled\n"
+    assert app.run(UNITS, check=False).stdout == "inactive\ninactive\ninactive\ndisabled\n"
+    assert rebuilt.lab.hosts["bak1"].run(WWW).stdout == f"120 {dr.address}\n"
+
+
+def test_a_drill_moves_the_service_there_and_back(rebuilt: Site) -> None:
+    """What was written on either host is there at the end, and the two have never written at one time."""
+    app, dr, store = (rebuilt.lab.hosts[name] for name in ("app1", "dr1", "bak1"))
+    rebuilt.groups = DRILL
+    dr.run("echo here > /var/lib/sample/here")
+    keys = dict(rebuilt.known["keys"])
+    sets = store.run("ls /srv/backup-store/sample").stdout
+    values = {**keys, "drill_dns": keys["dr_dns"], "drill_failover_to": "drill_other", "drill_name": "try"}
+    done = rebuilt.run("dr_drill", **values)
+    assert done.code == 0, done.out
+    names = [f"recovery/try{way}-report.json" for way in ("", "-failover", "-failback")]
+    reports = [json.loads((rebuilt.folder / name).read_text()) for name in names]
+    assert [(one["recovered"], one["host"]) for one in reports] == [(True, "dr1"), (True, "app1"), (True, "dr1")]
+    assert all(one["rpo_seconds"] < 60 and one["rto"]["seconds"] < 120 for one in reports[1:])
+    assert dr.run(UNITS, check=False).stdout == "active\nactive\nactive\nenabled\n"
+    assert app.run(UNITS, check=False).stdout == "inactive\ninactive\ninactive\ndisabled\n"
+    assert store.run(WWW).stdout == f"120 {dr.address}\n"
+    assert dr.run("cat /var/lib/sample/here /var/lib/sample/since").stdout == "here\nnew\n"
+    assert store.run("ls /srv/backup-store/sample").stdout == sets, "a drill adds nothing to the service's own store"
+    times = "runuser -u postgres -- psql -XAtc \"SELECT count(*), max(created_at) FROM reports\" sample"
+    (there, last), (here, newest) = (host.run(times).stdout.strip().split("|") for host in (app, dr))
+    assert int(here) > int(there) and newest > last
+    refused = rebuilt.run("failover", failover_from="app1", failover_to="dr1", **keys)
+    assert refused.code == 2 and "dr1 serves: sample@web.service, sample@worker.service" in refused.out

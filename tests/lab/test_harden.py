@@ -15,6 +15,7 @@ import pytest
 
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.driver import Driver, wait_until
+from tests.lab.quick_ucf import quick_ucf
 
 pytestmark = pytest.mark.lab
 
@@ -39,6 +40,7 @@ def street() -> Iterator[Lab]:
         install = "apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends nmap"
         hosts["peer"].run(install, timeout=120)
         for number, host in enumerate(hosts.values(), 1):
+            quick_ucf(host)
             host.run(f"ip -6 address replace fd00:6f71::{number}/64 dev host0 nodad")
         yield fleet
 
