@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from opsplay.agent import files
-from opsplay.modules.backup import _s3_client
+from opsplay.agent import aws, files
 from tests.lab.certificates import make as certificate
 from tests.lab.remote_module import copy_stripped
 from tests.modules.harness import run
@@ -76,7 +75,7 @@ class Site:
 
 @pytest.fixture
 def site(endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(_s3_client, "PAUSE_FIRST", 0.01)
+    monkeypatch.setattr(aws, "PAUSE_FIRST", 0.01)
     with way_to(endpoint) as way:
         yield Site(endpoint, way, tmp_path)
         assert all("uploadId=" in target for method, target, _ in way.asked if method == "DELETE")
