@@ -109,6 +109,11 @@ class Client:
         self._retries = retries
         self._connection: Any = None
 
+    @property
+    def access(self) -> str:
+        """The id of the access key, for messages."""
+        return self._key.access
+
     def path(self, name: str) -> str:
         """The path of a resource, quoted."""
         raise NotImplementedError
