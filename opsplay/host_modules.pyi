@@ -134,6 +134,7 @@ class HostModules:
         *,
         dir: str,
         name: Sequence[str] | str | None = ...,
+        tags: bool | None = ...,
         wait: int | None = ...,
         keep_days: int | None = ...,
         keep_daily: int | None = ...,

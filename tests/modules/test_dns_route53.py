@@ -164,7 +164,11 @@ def test_a_change_that_is_never_in_sync_is_said(site: Site) -> None:
 
 def test_throttling_passes_or_is_given_up(site: Site) -> None:
     slow = Fault("says", "POST", "/rrset", says=(400, ERROR % ("Throttling", "Rate exceeded")), times=2)
-    site.way.faults = [slow, Fault("says", "GET", "/rrset", says=(503, "busy")), Fault("cut", "GET", "/hostedzonesbyname")]
+    site.way.faults = [
+        slow,
+        Fault("says", "GET", "/rrset", says=(503, "busy")),
+        Fault("cut", "GET", "/hostedzonesbyname"),
+    ]
     assert site.record("slow.drill.test", "192.0.2.1")["changed"] and slow.times == 0
     slow.times = 999
     result = site.record("slow.drill.test", "192.0.2.2")
@@ -180,7 +184,10 @@ def test_a_lost_answer_is_no_failure(site: Site) -> None:
     site.way.faults = [Fault("mute", "POST", "/rrset"), Fault("says", "POST", "/rrset", says=(400, absent))]
     gone = site.record("lost.drill.test", state="absent")
     assert gone["changed"] and not gone.get("failed"), gone
-    assert "its change was lost with an answer" in "".join(gone["warnings"]) and ("lost.drill.test.", "A") not in site.has()
+    assert (
+        "its change was lost with an answer" in "".join(gone["warnings"])
+        and ("lost.drill.test.", "A") not in site.has()
+    )
 
 
 # --- refusals ---
@@ -198,14 +205,19 @@ def test_keys_rights_and_clocks(site: Site) -> None:
     assert "may not do this: allow route53:ChangeResourceRecordSets" in refused["msg"]
     site.way.faults = [Fault("clock", "GET")]
     assert "59 minutes behind; set this host's clock" in site.record(*name)["msg"]
-    expired = ERROR % ("SignatureDoesNotMatch", "Signature expired: 20261128T000000Z is now earlier than 20261128T001000Z")
+    expired = ERROR % (
+        "SignatureDoesNotMatch",
+        "Signature expired: 20261128T000000Z is now earlier than 20261128T001000Z",
+    )
     site.way.faults = [Fault("says", "GET", says=(403, expired))]
     assert "refuses the time of the request: it is 20" in site.record(*name)["msg"]
     site.way.faults = [Fault("says", "GET", says=(403, ERROR % ("ExpiredToken", "old")))]
     assert "does not accept session_token" in site.record(*name, session_token="t0k3n")["msg"]
     assert ("key.drill.test.", "A") not in site.has()
     for said in (wrong, looks, refused, site.record(*name)):
-        assert keys["names"]["secret_key"] not in json.dumps(said) and keys["look"]["secret_key"] not in json.dumps(said)
+        assert keys["names"]["secret_key"] not in json.dumps(said) and keys["look"]["secret_key"] not in json.dumps(
+            said
+        )
 
 
 @pytest.mark.parametrize(
@@ -218,7 +230,10 @@ def test_keys_rights_and_clocks(site: Site) -> None:
         ({"type": "MX"}, "'192.0.2.1' is no mail exchange; write it as `10 mail.example.com`"),
         ({"type": "MX", "value": ["99999 mx.test"]}, "is no mail exchange"),
         ({"type": "CNAME", "value": ["a.test", "b.test"]}, "a CNAME leads to one name, not to a.test and b.test"),
-        ({"zone": "sub.drill.test"}, "refuses route53:ChangeResourceRecordSets: RRSet with DNS name w.drill.test. is not"),
+        (
+            {"zone": "sub.drill.test"},
+            "refuses route53:ChangeResourceRecordSets: RRSet with DNS name w.drill.test. is not",
+        ),
     ],
 )
 def test_what_cannot_work_is_said(site: Site, change: dict[str, Any], said: str) -> None:
@@ -241,8 +256,14 @@ PLAIN = """<ListResourceRecordSetsResponse xmlns="https://route53.amazonaws.com/
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (PLAIN % ("odd.drill.test.", "<AliasTarget><DNSName>lb.test.</DNSName></AliasTarget>"), "is an alias of lb.test.: it "),
-        (PLAIN % ("odd.drill.test.", "<SetIdentifier>eu</SetIdentifier><TTL>60</TTL>"), "one of several that a routing policy"),
+        (
+            PLAIN % ("odd.drill.test.", "<AliasTarget><DNSName>lb.test.</DNSName></AliasTarget>"),
+            "is an alias of lb.test.: it ",
+        ),
+        (
+            PLAIN % ("odd.drill.test.", "<SetIdentifier>eu</SetIdentifier><TTL>60</TTL>"),
+            "one of several that a routing policy",
+        ),
         (PLAIN % ("odd.drill.test.", "<TTL>1e9</TTL>"), "has the time to live '1e9', which is none"),
         ("no XML at all", "does not speak Route 53: syntax error"),
         ("<!DOCTYPE x [<!ENTITY a 'aaaa'>]><x>&a;</x>", "does not speak Route 53: a document type is not expected"),
@@ -288,7 +309,13 @@ def test_a_recovery_leads_names(site: Site, tmp_path: Path) -> None:
     assert [task["name"] for task in named] == list(wanted)
     (tmp_path / "names.yml").write_text(NAMES_PLAY % (json.dumps(play["vars"]), json.dumps(named)))
     key = site.endpoint.keys["names"]
-    record = {"name": "dr.drill.test", "value": ["192.0.2.1"], "provider": "route53", "endpoint": site.way.url, "ttl": 60}
+    record = {
+        "name": "dr.drill.test",
+        "value": ["192.0.2.1"],
+        "provider": "route53",
+        "endpoint": site.way.url,
+        "ttl": 60,
+    }
     values = {"backup_name": "app", "dr_key": "k", "offsite_bucket": "b", "dr_store_access_key": "a", "dr_checks": [{}],
               "dr_store_secret_key": "s", "dr_dns": [record]}  # fmt: skip
 

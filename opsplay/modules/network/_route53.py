@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/Route53/latest/APIReference/
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -90,6 +89,8 @@ def opened(host: Host, params: Params) -> Zones:
 
 def zone_of(client: Zones, params: Params) -> str:
     """The id of the zone that is named, or of the longest public one that holds the name. Raises Failure."""
+    import re
+
     given = (params.zone or "").rpartition("/hostedzone/")[2]
     if re.fullmatch("[A-Z0-9]{10,32}", given) or (given and given != params.zone):
         return identifier(given)
@@ -119,6 +120,8 @@ def public_zones(client: Zones, name: str) -> List[str]:
 
 def identifier(text: str) -> str:
     """An id that may be part of a path. Raises Failure."""
+    import re
+
     if not re.fullmatch("[A-Za-z0-9]{1,64}", text):
         raise Failure("%r is no id of Route 53" % text[:80])
     return text
@@ -188,6 +191,8 @@ def await_sync(host: Host, client: Zones, number: str, seconds: float) -> None:
 
 def unescaped(name: str) -> str:
     r"""A name in lower case, its octal escapes (\052 for *) resolved."""
+    import re
+
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), name).lower()
 
 
@@ -206,6 +211,8 @@ def char_of(byte: int) -> str:
 
 def text_of(value: str) -> str:
     """The text of a TXT record's value, however it is cut into strings."""
+    import re
+
     found = bytearray()
     for string in re.findall(r'"((?:[^"\\]|\\.)*)"', value):
         for octal, escaped, plain in re.findall(r"\\([0-3][0-7]{2})|\\(.)|([^\\]+)", string):
