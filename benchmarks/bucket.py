@@ -26,7 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from opsplay.modules.backup._s3_signature import Key, query_string, signed  # noqa: E402
+from opsplay.agent.aws_signature import Key, query_string, signed  # noqa: E402
 from tests.modules.s3server import ROOT, Endpoint, serving  # noqa: E402
 from tests.modules.test_offsite_s3 import PROGRAM, STAMP  # noqa: E402
 
@@ -109,7 +109,7 @@ def plain(endpoint: Endpoint, path: Path, part: int) -> tuple[float, float]:
         for number, data in enumerate(iter(lambda: file.read(part), b""), 1):
             query, headers = [("partNumber", str(number)), ("uploadId", upload)], {"content-length": str(len(data))}
             sha256 = hashlib.sha256(data).hexdigest()
-            lines = signed(key, "us-east-1", "PUT", target, query, {**headers, "host": host}, sha256, time.time())
+            lines = signed(key, "s3", "us-east-1", "PUT", target, query, {**headers, "host": host}, sha256, time.time())
             requests.append((f"{target}?{query_string(query)}", lines))
     begun = time.monotonic()
     connection, parts = http.client.HTTPConnection(endpoint.address, endpoint.port), []

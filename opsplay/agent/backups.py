@@ -113,6 +113,8 @@ class Unreadable(Exception):
 
 def load(folder: str) -> Backup:
     """A backup by its folder; `latest` is followed. Raises Unreadable."""
+    from opsplay.agent import manifests
+
     folder = os.path.realpath(folder)
     data = _document(os.path.join(folder, MANIFEST))
     if data is None:
@@ -120,22 +122,24 @@ def load(folder: str) -> Backup:
     if data.get("version") != VERSION:
         found = data.get("version")
         raise Unreadable("%s: its manifest is of version %r, this opsplay reads %d" % (folder, found, VERSION))
-    for field in ("kind", "name", "files", "started", "finished"):
-        if field not in data:
-            raise Unreadable("%s: its manifest has no %s" % (folder, field))
+    try:
+        manifests.refuse(data)
+    except manifests.Wrong as problem:
+        raise Unreadable("%s is refused: %s" % (folder, problem)) from None
     return Backup(folder, data, _document(os.path.join(folder, PROOF)))
 
 
-def backups_below(directory: str) -> List[Backup]:
-    """The backups of one name (DIR/NAME), oldest first; what cannot be read as one is left out."""
+def backups_below(directory: str, refused: Optional[List[str]] = None) -> List[Backup]:
+    """The backups of one name (DIR/NAME), oldest first. What cannot be read as one is left out; `refused` gets why."""
     found = []
     for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
         folder = os.path.join(directory, name)
         if not name.startswith(".") and name != LATEST and os.path.isfile(os.path.join(folder, MANIFEST)):
             try:
                 found.append(load(folder))
-            except Unreadable:
-                continue
+            except Unreadable as problem:
+                if refused is not None:
+                    refused.append(str(problem))
     return found
 
 
@@ -264,11 +268,13 @@ def damage(host: Host, backup: Backup) -> List[str]:
     for entry in backup.files:
         path = backup.path(entry["name"])
         try:
-            size = os.stat(path).st_size
+            size = os.lstat(path).st_size
         except OSError:
             found.append("%s is missing" % path)
             continue
-        if size != entry["size"]:
+        if os.path.realpath(path) != path or not os.path.isfile(path):
+            found.append("%s is no file of its own, or a link leads away from it" % path)
+        elif size != entry["size"]:
             found.append("%s has %d bytes, the manifest says %d" % (path, size, entry["size"]))
         elif host.digest(path, "sha256") != entry["sha256"]:
             found.append("%s is damaged: its sha256 is not the manifest's" % path)

@@ -34,10 +34,11 @@ def prunes(params: Any) -> bool:
 def expired(known: List[Backup], params: Any, pointed: str = "", now: Optional[float] = None) -> List[Backup]:
     """Those of one name's backups that may go, oldest first. `pointed` is the stamp that `latest` leads to.
 
-    What is tagged stays, `latest` stays, the newest `keep_min` verified ones stay, and only what is older than the
-    newest verified one goes. What an increment that stays stands on stays with it.
+    What is tagged stays (unless `tags` lets it go as others do), `latest` stays, the newest `keep_min` verified ones
+    stay, and only what is older than the newest verified one goes. With an increment that stays its base stays.
     """
-    ordinary = sorted((backup for backup in known if not backup.tag), key=lambda backup: backup.stamp)
+    may_go = [backup for backup in known if not backup.tag or params.get("tags")]
+    ordinary = sorted(may_go, key=lambda backup: backup.stamp)
     # An increment that has lost its base brings nothing back: it is no reason to let others go.
     whole = {backup.stamp for backup in chain.based(known)}
     verified = [backup for backup in ordinary if backup.level and backup.stamp in whole]

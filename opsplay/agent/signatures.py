@@ -7,7 +7,7 @@ beneath it. The signature lies beside the manifest in the format of `ssh-keygen 
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from opsplay.agent import backups
 from opsplay.agent.files import write_new
@@ -87,27 +87,34 @@ def refuse(host: Host, backup: backups.Backup, signers: List[str]) -> None:
     """
     if not signers:
         return
-    allowed = public_keys(host, signers)
+    public_keys(host, signers)
     try:
         with open(backup.path(backups.MANIFEST), "rb") as file:
             content = file.read()
-        with open(backup.path(SIGNATURE), "rb") as file:
-            signature = file.read()
+        signature = None
+        if is_signed(backup):
+            with open(backup.path(SIGNATURE), "rb") as file:
+                signature = file.read()
     except OSError as problem:
-        if os.path.basename(str(problem.filename)) != SIGNATURE:
-            raise Refused("%s cannot be read: %s" % (problem.filename, problem.strerror)) from None
-        text = "%s is not signed: it has no %s, and signed_by asks for one"
-        raise Refused(text % (backup.folder, SIGNATURE)) from None
+        raise Refused("%s cannot be read: %s" % (problem.filename, problem.strerror)) from None
     if not same(content, backup.data):
         raise Refused("%s: its manifest has changed while it was read" % backup.folder)
+    judge(host, backup.folder, content, signature, signers)
+
+
+def judge(host: Host, what: str, content: bytes, signature: Optional[bytes], signers: List[str]) -> None:
+    """Raises Refused unless one of the signers' keys has made this signature (None: there is none) of this manifest."""
+    allowed = public_keys(host, signers)
+    if signature is None:
+        raise Refused("%s is not signed: it has no %s, and signed_by asks for one" % (what, SIGNATURE))
     by = signer_of(signature)
     if by not in allowed:
         told = "another key, %s," % fingerprint(by) if by else "nobody that can be told"
-        raise Refused("%s was signed by %s and by none of signed_by" % (backup.folder, told))
+        raise Refused("%s was signed by %s and by none of signed_by" % (what, told))
     said = verified(host, content, signature, by)
     if said:
         text = "%s: its manifest is not the one that was signed by %s; it was changed afterwards (%s)"
-        raise Refused(text % (backup.folder, fingerprint(by), said))
+        raise Refused(text % (what, fingerprint(by), said))
 
 
 def require(host: Host, backup: backups.Backup, signers: List[str]) -> None:

@@ -29,8 +29,9 @@ BOOT = "opsplay.agent.boot"
 ON_DEMAND = frozenset(
     "opsplay.agent." + name
     for name in (
-        "backups", "chain", "cipher", "connection", "download", "exchange", "facts", "locks", "metrics", "permissions",
-        "pipeline", "retention", "signatures", "sizes", "stages", "way_back", "web",
+        "aws", "aws_endpoint", "aws_signature", "backups", "chain", "cipher", "connection", "download", "exchange",
+        "facts", "locks", "manifests", "metrics", "permissions", "pipeline", "retention", "signatures", "sizes",
+        "stages", "way_back", "web",
     )
 )  # fmt: skip
 # Primitives whose code is one of these: naming the primitive takes it along.

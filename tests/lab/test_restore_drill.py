@@ -140,7 +140,10 @@ def test_the_newest_set_comes_back(site: Site, webhook: int) -> None:  # noqa: F
 
 
 def test_sets_of_earlier_drills_go(site: Site) -> None:
+    """Also a tagged one: it is a copy."""
     old = site.staging.run(f"ls {FETCHED}/shop").stdout.split()
+    manifest = f"{FETCHED}/shop/{old[0]}/manifest.json"
+    site.staging.run(f"""sed -i 's/"tag": ""/"tag": "before-2.0"/' {manifest}; grep before-2.0 {manifest}""")
     assert site.run("full_backup").code == 0
     done = site.run("restore_drill")
     assert done.code == 0, done.out + done.err

@@ -1,7 +1,7 @@
 """An endpoint that speaks S3, and a way to it on which things go wrong.
 
 The endpoint is moto's server, which checks signatures and policies with botocore; `Door` checks before it what a real
-one checks besides: the hash of what came, and the condition of a completion. It runs as a process of its own:
+one checks besides: the hash of what came, and the condition of a completion. Route 53 is served there, too. It runs as a process of its own:
 `python -m tests.modules.s3server ADDRESS` says its port and serves until its standard input ends.
 """
 
@@ -36,6 +36,9 @@ BARE = "bare"
 APPEND = ["s3:PutObject", "s3:GetObject", "s3:ListBucket", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",
           "s3:ListBucketMultipartUploads"]  # fmt: skip
 READ = ["s3:GetObject", "s3:ListBucket"]
+# What a key may do that moves names.
+NAMES = ["route53:ListHostedZonesByName", "route53:ListResourceRecordSets", "route53:ChangeResourceRecordSets",
+         "route53:GetChange"]  # fmt: skip
 
 
 # --- the endpoint ---
@@ -54,7 +57,11 @@ class Door:
         if not environ["HTTP_HOST"][:1].isdigit():
             bucket, name = environ["HTTP_HOST"].partition(".")[0], unquote(environ["PATH_INFO"]).lstrip("/")
         if "/s3/" not in environ.get("HTTP_AUTHORIZATION", ""):
-            return self._app(environ, start)
+            said = environ.get("HTTP_X_AMZ_CONTENT_SHA256")
+            if said in (None, hashlib.sha256(body).hexdigest()):
+                return self._app(environ, start)
+            start("400 Bad Request", [("Content-Type", "application/xml")])
+            return [(ERROR % ("InvalidSignature", "the body is another one")).encode()]
         if bucket.startswith(BARE):
             return self._app(environ, lambda status, headers, *rest: start(status, without_checksums(headers), *rest))
         problem = self._problem(environ, body, bucket, name)
@@ -108,6 +115,7 @@ class Endpoint:
     port: int
     admin: Any = None
     keys: dict[str, dict[str, str]] = field(default_factory=dict)
+    zones: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -155,8 +163,9 @@ class Endpoint:
 
 
 @contextmanager
-def serving(address: str) -> Iterator[Endpoint]:
-    """An endpoint with two buckets and the keys append, read and none; from then on signatures are checked."""
+def serving(address: str, before: Callable[[Endpoint], Any] = lambda here: None) -> Iterator[Endpoint]:
+    """An endpoint with two buckets and the keys append, read, none, names and look. What `before` does is done before
+    signatures are checked."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "AWS_EC2_METADATA_DISABLED": "true"}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.modules.s3server", address], cwd=ROOT, env=environment,
@@ -169,7 +178,9 @@ def serving(address: str) -> Iterator[Endpoint]:
             here.client("s3").create_bucket(Bucket=bucket)
         admin = here.allow("admin", "s3:*")
         here.keys = {"append": here.allow("append", *APPEND), "read": here.allow("read", *READ),
-                     "none": here.allow("none", "iam:GetUser")}  # fmt: skip
+                     "none": here.allow("none", "iam:GetUser"), "names": here.allow("names", *NAMES),
+                     "look": here.allow("look", *NAMES[:2])}  # fmt: skip
+        before(here)
         # From the next request on signatures and policies count.
         plain = {"Content-Type": "application/octet-stream"}
         with urllib.request.urlopen(urllib.request.Request(f"{here.url}/moto-api/reset-auth", b"0", plain)):
@@ -195,8 +206,9 @@ class Fault:
 
     cut: the connection ends after `at` bytes of the body; short: after `at` bytes of the answer's; flip: one bit of the
     byte `at` of the body; mute: the request is served and its answer lost; busy: 503 SlowDown; late: `at` seconds of
-    silence; clock: the answer of an endpoint an hour ahead; bare: 501 where a condition was asked for. `act` is called
-    before.
+    silence; clock: the answer of an endpoint an hour ahead; bare: 501 where a condition was asked for; says: `says`, a
+    status and a body, in place of an answer; alter: the two texts of `alters`, the first replaced by the second in the
+    answer. `act` is called before.
     """
 
     kind: str
@@ -205,6 +217,8 @@ class Fault:
     at: int = 0
     times: int = 1
     act: Callable[[], Any] = int
+    says: tuple[int, str] = (200, "")
+    alters: tuple[str, str] = ("", "")
 
 
 class Way(ThreadingHTTPServer):
@@ -262,6 +276,10 @@ class Carrier(BaseHTTPRequestHandler):
             date = time.time() + (3600 if fault.kind == "clock" else 0)
             self.answer(status, [("Date", self.date_time_string(date))], (ERROR % (code, "wait")).encode())
             return
+        if fault.kind == "says":
+            self.rfile.read(length)
+            self.answer(fault.says[0], [("Date", self.date_time_string())], fault.says[1].encode())
+            return
         there = http.client.HTTPConnection(self.server.endpoint.address, self.server.endpoint.port)
         try:
             self.send_on(there, fault, length)
@@ -293,6 +311,9 @@ class Carrier(BaseHTTPRequestHandler):
             time.sleep(fault.at)
         if fault.kind == "mute":
             raise ConnectionError("mute")
+        if fault.kind == "alter":
+            assert fault.alters[0].encode() in data
+            data = data.replace(fault.alters[0].encode(), fault.alters[1].encode())
         cut = fault.at if fault.kind == "short" else None
         kept = [pair for pair in response.getheaders() if pair[0].lower() not in ("connection", "transfer-encoding")]
         self.answer(response.status, kept, data, cut)

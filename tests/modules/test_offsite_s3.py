@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from opsplay.agent import files
-from opsplay.modules.backup import _s3_client
+from opsplay.agent import aws, files, signatures
+from opsplay.agent.host import Host
 from tests.lab.certificates import make as certificate
 from tests.lab.remote_module import copy_stripped
-from tests.modules.harness import run
+from tests.modules.harness import StubAgent, run
 from tests.modules.s3server import BARE, ROOT, Endpoint, Fault, Way, serving, way_to
 from tests.modules.test_old_pythons import interpreters
 
@@ -76,7 +76,7 @@ class Site:
 
 @pytest.fixture
 def site(endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(_s3_client, "PAUSE_FIRST", 0.01)
+    monkeypatch.setattr(aws, "PAUSE_FIRST", 0.01)
     with way_to(endpoint) as way:
         yield Site(endpoint, way, tmp_path)
         assert all("uploadId=" in target for method, target, _ in way.asked if method == "DELETE")
@@ -449,6 +449,132 @@ def test_what_was_harmed_over_there_is_refused(site: Site) -> None:
     assert result["failed"] and "what came is refused: " in result["msg"] and list((elsewhere / "app").iterdir()) == []
 
 
+def signed_sets(site: Site, root: Path, monkeypatch: pytest.MonkeyPatch, *stamps: str) -> str:
+    """Sets of these stamps, each an hour younger, signed by a host and sent; its public key."""
+    key = root / "host-key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    monkeypatch.setattr(signatures, "HOST_KEYS", (str(key),))
+    for number, stamp in enumerate(stamps):
+        site.make(stamp=stamp, hours=len(stamps) - number)
+        assert signatures.sign(Host(StubAgent()), str(site.folder / "app" / stamp), 0o600) == ""
+    assert not site.sync().get("failed")
+    return Path(f"{key}.pub").read_text()
+
+
+def forge(site: Site, stamp: str, **change: Any) -> None:
+    """Let a set over there have another manifest than the one that was signed."""
+    name = f"site/a/app/{stamp}/manifest.json"
+    data = {**json.loads(site.endpoint.content("backups", name)), **change}
+    site.endpoint.admin.put_object(Bucket="backups", Key=name, Body=json.dumps(data).encode())
+
+
+@pytest.mark.parametrize("how", ["unsigned", "forged", "another key", "noise"])
+def test_a_newest_set_that_nobody_signed_gives_way_to_an_older_one(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Loudly, and only where the newest is asked for; nothing of the refused one is fetched."""
+    old, new = "20260101T000000Z", "20260102T000000Z"
+    public = signed_sets(site, tmp_path, monkeypatch, old, new)
+    where = f"site/a/app/{new}/manifest.json.sig"
+    if how == "unsigned":
+        site.endpoint.admin.delete_object(Bucket="backups", Key=where)
+    elif how == "noise":
+        site.endpoint.admin.put_object(Bucket="backups", Key=where, Body=b"noise")
+    elif how == "forged":
+        forge(site, new, release="evil")
+    else:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "evil")], check=True)
+        monkeypatch.setattr(signatures, "HOST_KEYS", (str(tmp_path / "evil"),))
+        (site.folder / "app" / new / "manifest.json.sig").unlink()
+        assert signatures.sign(Host(StubAgent()), str(site.folder / "app" / new), 0o600) == ""
+        body = (site.folder / "app" / new / "manifest.json.sig").read_bytes()
+        site.endpoint.admin.put_object(Bucket="backups", Key=where, Body=body)
+    said = {
+        "unsigned": "is not signed: it has no manifest.json.sig",
+        "forged": "is not the one that was signed by SHA256:",
+        "another key": "was signed by another key, SHA256:",
+        "noise": "was signed by nobody that can be told",
+    }[how]
+    given: dict[str, Any] = {"state": "pulled", "dir": str(site.folder / "new"), "signed_by": [public]}
+    for select in (new, "latest", "latest_verified"):
+        preview = site.sync(check=True, **given, select=select)
+        assert not (site.folder / "new").exists()
+        result = site.sync(**given, select=select)
+        if select == new:
+            for each in (preview, result):
+                assert each["failed"] and f"the set {new}" in each["msg"] and said in each["msg"], each
+            continue
+        for each in (preview, result):
+            assert not each.get("failed") and each["stamp"] == old, each
+            [reason] = each["refused"]
+            assert f"the set {new}" in reason and said in reason
+            assert f"{reason}; in its place the set {old} is taken" in each["warnings"]
+        assert os.listdir(site.folder / "new/app") == [old] and site.way.count("GET", f"{new}/part") == 0
+        shutil.rmtree(site.folder / "new")
+    monkeypatch.undo()
+    # Who asks for no signature gets the newest.
+    assert how == "forged" or site.sync(**{**given, "signed_by": []})["stamp"] == new
+
+
+def test_no_set_is_signed(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stamps = ("20260101T000000Z", "20260102T000000Z")
+    signed_sets(site, tmp_path, monkeypatch, *stamps)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
+    given = {"state": "pulled", "dir": str(tmp_path / "new"), "signed_by": [(tmp_path / "other.pub").read_text()]}
+    result = site.sync(**given)
+    assert result["failed"] and "no set can be trusted, nothing was fetched: " in result["msg"]
+    assert all(f"the set {stamp} was signed by another key" in result["msg"] for stamp in stamps), result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"name": "../../evil"}, "is named '../../evil', which is no name within the set"),
+        ({"name": "/evil"}, "is named '/evil', which is no name within the set"),
+        ({"size": "much"}, "its entry part/app.dump has the size 'much', which is no number of bytes"),
+        (None, "its entry part/app.dump is there twice"),
+    ],
+)
+def test_a_set_whose_manifest_lies_is_refused(site: Site, entry: dict[str, Any] | None, said: str) -> None:
+    """By name it is an error; the newest good one is taken in its place, and why is said."""
+    old, new = "20260101T000000Z", "20260102T000000Z"
+    site.make(stamp=old, hours=2)
+    site.make(stamp=new)
+    assert not site.sync().get("failed")
+    [was] = json.loads(site.endpoint.content("backups", f"site/a/app/{new}/manifest.json"))["files"]
+    forge(site, new, files=[was, was] if entry is None else [{**was, **entry}])
+    given = {"state": "pulled", "dir": str(site.folder / "new")}
+    named = site.sync(**given, select=new)
+    assert named["failed"] and f"the set {new} is refused: " in named["msg"] and said in named["msg"], named
+    result = site.sync(**given)
+    assert result["stamp"] == old and any(said in one for one in result["warnings"]), result
+    assert sorted(path.name for path in site.folder.iterdir()) == ["app", "new"]
+    assert site.sync(state="checked")["newest"] == old
+
+
+def test_a_set_here_whose_manifest_lies_is_told_of_and_keeps_no_other_from_the_store(site: Site) -> None:
+    site.make(stamp="20250101T000000Z", hours=2)
+    site.make()
+    path = site.folder / "app/20250101T000000Z/manifest.json"
+    path.write_text(path.read_text().replace('"part/app.dump"', '"/etc/shadow"'))
+    result = site.sync()
+    assert (
+        result["failed"]
+        and "20250101T000000Z is refused: the entry 1 of its files is named '/etc/shadow'" in result["msg"]
+    )
+    assert {name.split("/")[3] for name in site.names()} == {STAMP}
+
+
+def test_a_store_that_sends_without_end_fills_no_disk(site: Site) -> None:
+    site.make(LARGE)
+    assert not site.sync().get("failed")
+    name = f"site/a/app/{STAMP}/part/app.dump"
+    site.endpoint.admin.put_object(Bucket="backups", Key=name, Body=LARGE + b"more")
+    result = site.sync(state="pulled", dir=str(site.folder / "new"))
+    assert result["failed"] and f"has more than the {len(LARGE)} bytes that it may have" in result["msg"]
+    assert os.listdir(site.folder / "new/app") == []
+
+
 # --- size ---
 
 PROGRAM = """
@@ -579,6 +705,36 @@ def test_the_playbooks_take_a_bucket(site: Site) -> None:
 
 
 @as_root
+def test_sets_of_one_kind_go_there_too(site: Site) -> None:
+    """Each below a name of its own, as full_backup makes them; one that cannot be sent keeps none of the others here."""
+
+    def lies(name: str) -> set[str]:
+        return {path.split("/")[3] for path in site.names() if path.split("/")[2] == name}
+
+    site.make()
+    for kind in ("config", "database"):
+        site.make(stamp="20250101T000000Z", hours=9000)
+        (site.folder / "app" / "20250101T000000Z").rename(site.folder / "moved")
+        (site.folder / f"app-{kind}").mkdir()
+        (site.folder / "moved").rename(site.folder / f"app-{kind}" / "20250101T000000Z")
+    (site.folder / "app-other").mkdir()
+    playbook = ROOT / "playbooks/offsite_sync.yml"
+    code, said = play(site, playbook, "--check")
+    assert code == 0 and "changed=3" in said and site.names() == [], said
+    damaged = site.folder / "app-config/20250101T000000Z/part/app.dump"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(b"cut")
+    code, said = play(site, playbook)
+    assert code == 2 and "not all is over there: app-config: " in said, said
+    assert (lies("app"), lies("app-config"), lies("app-database")) == ({STAMP}, set(), {"20250101T000000Z"})
+    damaged.write_bytes(whole)
+    code, said = play(site, playbook)
+    assert code == 0 and "changed=1" in said and lies("app-config") == {"20250101T000000Z"}, said
+    code, said = play(site, playbook)
+    assert code == 0 and "changed=0" in said, said
+
+
+@as_root
 def test_a_full_backup_goes_to_a_bucket_where_there_is_one(site: Site) -> None:
     (site.folder / "conf").write_text("kept")
     archives = {"config": {"paths": [str(site.folder / "conf")]}}
@@ -588,13 +744,19 @@ def test_a_full_backup_goes_to_a_bucket_where_there_is_one(site: Site) -> None:
     code, said = play(site, playbook, backup_archives=archives)
     assert code == 0 and "changed=2" in said, said
     # A signature besides, where this host has a key.
-    assert [name.rpartition("/")[2] for name in site.names() if not name.endswith(".sig")] == ["config.tar", "manifest.json"] * 2
+    assert [name.rpartition("/")[2] for name in site.names() if not name.endswith(".sig")] == [
+        "config.tar",
+        "manifest.json",
+    ] * 2
 
 
 @as_root
 def test_configuration_that_could_not_be_sent_is_sent_when_it_has_not_changed(site: Site) -> None:
     (site.folder / "conf").write_text("kept")
-    given: dict[str, Any] = {"backup_archives": {"config": {"paths": [str(site.folder / "conf")]}}, "backup_type": "config"}
+    given: dict[str, Any] = {
+        "backup_archives": {"config": {"paths": [str(site.folder / "conf")]}},
+        "backup_type": "config",
+    }
     playbook = ROOT / "playbooks/full_backup.yml"
     code, said = play(site, playbook, **given, offsite_bucket="missing")
     assert code == 2 and site.names() == [], said

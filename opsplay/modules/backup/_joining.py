@@ -73,9 +73,12 @@ class Joining(Unpacking):
 
     def _read(self) -> None:
         """Raises Failed."""
-        document = _trees.unpacked(self.decrypted(self._list, [], LIST_MOST))
-        self._kept = [str(name) for name in document["kept"]]
-        self._told = {name: (mode, mtime) for name, mode, mtime in document["told"]}
+        try:
+            document = _trees.unpacked(self.decrypted(self._list, [], LIST_MOST))
+            self._kept = [str(name) for name in document["kept"]]
+            self._told = {str(name): (int(mode), int(mtime)) for name, mode, mtime in document["told"]}
+        except (KeyError, TypeError, ValueError) as problem:
+            raise Failed("%s is no list of what an increment keeps: %r" % (self._list, problem)) from None
         self._stored = self.members()
         self._held = self._base.members() if self._base is not None and self._kept else {}
         missing = [name for name in self._kept if name not in self._held]

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from opsplay.modules.backup._s3_client import PIECE, Body, Client, Refused, children
+from opsplay.agent.aws import Body
+from opsplay.modules.backup._s3_client import PIECE, Bucket, Refused, children
 from opsplay.modules.backup._store import StoreError
 
 CHECKSUM = "x-amz-checksum-sha256"
@@ -55,7 +56,7 @@ class Upload:
     """One file, sent in parts. `told` is called with the number of its bytes that are over there."""
 
     def __init__(
-        self, client: Client, name: str, source: str, size: int, part_size: int, told: Callable[[int], None]
+        self, client: Bucket, name: str, source: str, size: int, part_size: int, told: Callable[[int], None]
     ) -> None:
         self._client = client
         self._name = name
@@ -92,7 +93,7 @@ class Upload:
         """The parts of an upload that was interrupted: size, tag and checksum by number. Empty without one."""
         try:
             query = [("uploads", ""), ("prefix", self._name)]
-            page = self._client.ask("GET", "", "s3:ListBucketMultipartUploads", query).tree()
+            page = self._client.page("GET", "", "s3:ListBucketMultipartUploads", query)
             uploads = children(page, "Upload", "Key", "Initiated", "UploadId")
             found = [(initiated, upload) for name, initiated, upload in uploads if name == self._name]
             if not found:
@@ -111,7 +112,7 @@ class Upload:
         marker = ""
         while True:
             query = [("uploadId", self._id)] + ([("part-number-marker", marker)] if marker else [])
-            page = self._client.ask("GET", self._name, "s3:ListMultipartUploadParts", query).tree()
+            page = self._client.page("GET", self._name, "s3:ListMultipartUploadParts", query)
             for number, size, tag, checksum in children(page, "Part", "PartNumber", "Size", "ETag", "ChecksumSHA256"):
                 found[int(number)] = (int(size), tag, checksum)
             marker = page.findtext("NextPartNumberMarker") or ""
@@ -121,7 +122,7 @@ class Upload:
     def _begun(self) -> Dict[int, Tuple[int, str, str]]:
         if not self._id:
             headers = {"x-amz-checksum-algorithm": "SHA256"}
-            page = self._client.ask("POST", self._name, "s3:PutObject", [("uploads", "")], headers).tree()
+            page = self._client.page("POST", self._name, "s3:PutObject", [("uploads", "")], headers)
             self._id = page.findtext("UploadId") or ""
         return {}
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
+from opsplay.agent.aws import Answer
+from opsplay.agent.aws_signature import Key, NoKey, key_of
 from opsplay.agent.host import Host
 from opsplay.modules.backup._s3_address import Address
-from opsplay.modules.backup._s3_client import Answer, Client, Refused, children
-from opsplay.modules.backup._s3_signature import Key
+from opsplay.modules.backup._s3_client import Bucket, Refused, children
 from opsplay.modules.backup._s3_upload import CHECKSUM, Slice, Upload, based, composite, create
 from opsplay.modules.backup._store import Store, StoreError
 
@@ -33,7 +33,7 @@ class S3Store(Store):
         address = Address(dest.endpoint or "", dest.bucket, dest.region, dest.addressing)
         if not address.secure:
             self._host.warn("%s has no TLS: whoever is on the way can read what is not encrypted itself" % address.url)
-        self._client = Client(address, self._key(), dest.region, self._ca_file(), dest.timeout, dest.retries)
+        self._client = Bucket(address, self._key(), dest.region, self._ca_file(), dest.timeout, dest.retries)
         return self
 
     def __exit__(self, *exc: Any) -> None:
@@ -103,7 +103,7 @@ class S3Store(Store):
         found: List[str] = []
         more: List[Any] = []
         while True:
-            page = self._client.ask("GET", "", "s3:ListBucket", query + more).tree()
+            page = self._client.page("GET", "", "s3:ListBucket", query + more)
             found += [prefix[len(above) :].rstrip("/") for (prefix,) in children(page, "CommonPrefixes", "Prefix")]
             token = page.findtext("NextContinuationToken")
             if page.findtext("IsTruncated") != "true" or not token:
@@ -153,24 +153,10 @@ class S3Store(Store):
     def _key(self) -> Key:
         dest = self._dest
         if dest.credentials:
-            return key_of(self._host.expand(dest.credentials))
+            try:
+                return key_of(self._host.expand(dest.credentials))
+            except NoKey as problem:
+                raise StoreError(str(problem)) from None
         if not dest.access_key or not dest.secret_key:
             self._host.fail("give access_key and secret_key, or credentials (a file on this host that holds them)")
         return Key(dest.access_key, dest.secret_key, dest.session_token or "")
-
-
-def key_of(path: str) -> Key:
-    """The key of a file of credentials. Raises StoreError."""
-    import configparser
-
-    found = configparser.RawConfigParser()
-    try:
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC), encoding="utf-8") as file:
-            found.read_file(file)
-        have = dict(found.items("default"))
-        return Key(have["aws_access_key_id"], have["aws_secret_access_key"], have.get("aws_session_token", ""))
-    except OSError as problem:
-        raise StoreError("%s cannot be read: %s" % (path, problem.strerror)) from None
-    except (configparser.Error, KeyError, ValueError):
-        # What it says may hold the secret.
-        raise StoreError("%s needs [default] with aws_access_key_id and aws_secret_access_key" % path) from None

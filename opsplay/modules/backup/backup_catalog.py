@@ -43,8 +43,11 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
     limit = moment_of(host, params.before) if params.before else None
     names = params.name or backups.names_below(directory)
     found: List[Backup] = []
+    unreadable: List[str] = []
     for name in names:
-        found += backups.backups_below(os.path.join(directory, name))
+        found += backups.backups_below(os.path.join(directory, name), unreadable)
+    for reason in unreadable:
+        host.warn("not counted as a backup: %s" % reason)
     if params.stamp:
         found = [backup for backup in found if backup.stamp == params.stamp]
     if limit is not None:

@@ -1,7 +1,7 @@
 """Remove backups that are old enough, and never the last good ones.
 
-`latest`, the newest verified ones (keep_min), what is tagged, and what is not older than the newest verified one stay
-whatever the rules say. Ages are those of the manifests, to the second; times of files do not matter.
+`latest`, the newest verified ones (keep_min), what is tagged (unless `tags`), and what is not older than the newest
+verified one stay whatever the rules say. Ages are those of the manifests, to the second; times of files do not matter.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any, Dict, List
 from opsplay.agent import backups, retention
 from opsplay.agent.host import Host
 from opsplay.agent.retention import RETENTION
-from opsplay.agent.spec import Int, Name, Path
+from opsplay.agent.spec import Bool, Int, Name, Path
 from opsplay.agent.spec import List as ListOf
 
 PARAMS = dict(
     dir=Path(required=True, help="The folder of all backups"),
     name=ListOf(of=Name(), default=[], help="Only those of these names. Default: of all that there are"),
+    tags=Bool(default=False, help="Let tagged ones go as others do: where they are copies, whose originals stay"),
     wait=Int(default=60, min=0, help="Seconds to wait for another rotation of the same folder"),
     **RETENTION,
 )

@@ -78,23 +78,23 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
     if host.check:
         return preview(host, params, directory, parts, base)
     began = time.time()
-    try:
-        with host.lock("backup-set-%s" % params.name, params.wait):
+    with host.lock("backup-set-%s" % params.name, params.wait):
+        try:
             backup = make(host, params, directory, parts, fingerprint, base)
-            removed = settle(host, params, directory, backup)
-    except BaseException as problem:
-        tell(host, params, {"success": (0, "Whether the last run made a set")})
-        if isinstance(problem, (Failed, OSError, ModuleFailed, backups.Unreadable, chain.Broken)):
-            host.fail("the set %s failed: %s; latest and the older sets are as they were" % (params.name, problem))
-        raise
-    tell(host, params, {
-        "success": (1, "Whether the last run made a set"),
-        "last_success_timestamp_seconds": (backup.finished, "When the last set was whole"),
-        "size_bytes": (backup.size, "The size of the last set on disk"),
-        "duration_seconds": (time.time() - began, "How long the last set took"),
-    })  # fmt: skip
-    host.note("", "set %s (%s)\n" % (params.name, params.type), directory)
-    host.changed = True
+        except BaseException as problem:
+            tell(host, params, {"success": (0, "Whether the last run made a set")})
+            if isinstance(problem, (Failed, OSError, ModuleFailed, backups.Unreadable, chain.Broken)):
+                host.fail("the set %s failed: %s; latest and the older sets are as they were" % (params.name, problem))
+            raise
+        tell(host, params, {
+            "success": (1, "Whether the last run made a set"),
+            "last_success_timestamp_seconds": (backup.finished, "When the last set was whole"),
+            "size_bytes": (backup.size, "The size of the last set on disk"),
+            "duration_seconds": (time.time() - began, "How long the last set took"),
+        })  # fmt: skip
+        host.note("", "set %s (%s)\n" % (params.name, params.type), directory)
+        host.changed = True
+        removed = settle(host, params, directory, backup)
     told = {"removed": removed, "parts": [part.name for part in parts], "seconds": round(time.time() - began, 2)}
     told["type"] = params.type
     return host.outcome(**dict(backup.describe(), manifest=backup.data, **told))
@@ -214,11 +214,18 @@ def make(
 
 
 def settle(host: Host, params: Params, directory: str, backup: backups.Backup) -> List[str]:
-    """Let `latest` lead to the new set, and prune; not after a set made in need."""
+    """Let `latest` lead to the new set, and prune; not after a set made in need. Fails, saying what is there."""
     if params.type == "emergency":
         return []
-    backups.point_latest(host, backup)
-    return retention.prune(host, directory, params)
+    there = "the set %s is there, published and proven: %s" % (params.name, backup.folder)
+    try:
+        backups.point_latest(host, backup)
+    except OSError as problem:
+        host.fail("%s; but latest could not be moved to it, and nothing was pruned: %s" % (there, problem))
+    try:
+        return retention.prune(host, directory, params)
+    except (OSError, ModuleFailed, backups.Unreadable) as problem:
+        host.fail("%s; only the pruning of older sets failed: %s" % (there, problem))
 
 
 def tell(host: Host, params: Params, values: Dict[str, Any]) -> None:

@@ -3,7 +3,8 @@
 The store is a host that `backup_store` has made one, or a bucket that speaks S3. Every file's sha256 is computed at the
 far end from what it has stored. A set's manifest is sent last, so that a set which can be seen there is whole; nothing
 there is overwritten or removed. What is fetched is compared with its manifest before the set bears its name here. An
-increment travels after the full set that it stands on, and not without it.
+increment travels after the full set that it stands on, and not without it. With `signed_by` the newest set that is
+signed so is fetched, with a warning (and `refused`) for each newer one that is not; one that is named is refused.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ import os
 import time
 from typing import Any, Callable, Dict, List
 
-from opsplay.agent import backups, chain, files, signatures
+from opsplay.agent import backups
 from opsplay.agent.host import Host
-from opsplay.agent.shadow import Node
 from opsplay.agent.signatures import SIGNED_BY
-from opsplay.agent.sizes import free_bytes, told_size
 from opsplay.agent.spec import Choice, Float, Int, Name, Params, Path, Str
-from opsplay.modules.backup._choosing import base_of, choose, is_verified, stands
+from opsplay.modules.backup._choosing import is_verified, sets_of, stands, told_apart
+from opsplay.modules.backup._fetching import pull
 from opsplay.modules.backup._store import Store, StoreError, begun_at
 from opsplay.modules.backup._store_s3 import S3Store
 from opsplay.modules.backup._store_ssh import SshStore
@@ -83,16 +83,6 @@ def way(host: Host, params: Params) -> Store:
     return S3Store(host, params) if params.bucket else SshStore(host, params)
 
 
-def sets_of(store: Store, params: Params) -> List[Dict[str, Any]]:
-    """The sets of the store that may be ones: what it says is not trusted to name a folder. Raises StoreError."""
-    return [entry for entry in store.sets(params.name) if is_set(entry.get("stamp"), entry.get("manifest"))]
-
-
-def is_set(stamp: Any, manifest: Any) -> bool:
-    named = isinstance(stamp, str) and bool(stamp) and not stamp.startswith(".") and "/" not in stamp
-    return named and isinstance(manifest, dict) and isinstance(manifest.get("files"), list)
-
-
 # --- pushed ---
 
 
@@ -102,15 +92,16 @@ class Unfit(StoreError):
 
 def push(host: Host, store: Store, directory: str, params: Params) -> Dict[str, Any]:
     """Send what the store lacks, oldest first. Raises StoreError, in the end also for those that cannot be sent."""
-    ours, coming = backups.backups_below(directory), pretended(host, directory)
+    refused: List[str] = []
+    ours, coming = backups.backups_below(directory, refused), pretended(host, directory)
     if not ours and not coming:
-        host.fail("%s holds no backup that could be sent" % directory)
-    there = {entry["stamp"]: entry["manifest"] for entry in sets_of(store, params)}
+        host.fail("; ".join(["%s holds no backup that could be sent" % directory] + refused))
+    there = {entry["stamp"]: entry["manifest"] for entry in sets_of(store, params.name)}
     missing = [backup for backup in ours if backup.stamp not in there]
     if params.which == "newest":
         newest = ours[-1].increment_of or {}
         missing = [backup for backup in missing if backup is ours[-1] or backup.stamp == newest.get("stamp")]
-    sent, refused = 0, []  # type: int, List[str]
+    sent = 0
     for stamp in coming:
         host.note("", "%s\n" % stamp, "%s on %s" % (params.name, store.place))
         host.changed = True
@@ -179,89 +170,12 @@ def teller(host: Host, where: str, before: int, total: int) -> Callable[[int], N
     return lambda sent: host.progress("sending %s" % where, before + sent, total)
 
 
-# --- pulled ---
-
-
-def pull(host: Host, store: Store, directory: str, params: Params) -> Dict[str, Any]:
-    """Fetch one set, unless it is here, and before it what it stands on. Raises StoreError."""
-    sets = sets_of(store, params)
-    chosen = choose(sets, params)
-    base = base_of(chosen, sets)
-    result = {"folder": os.path.join(directory, chosen["stamp"]), "stamp": chosen["stamp"],
-              "manifest": chosen["manifest"], "begun_at": begun_at(chosen["manifest"]),
-              "base": base["stamp"] if base is not None else ""}  # fmt: skip
-    for each in ([base] if base is not None else []) + [chosen]:
-        bring(host, store, directory, each, params)
-    return result
-
-
-def bring(host: Host, store: Store, directory: str, chosen: Dict[str, Any], params: Params) -> None:
-    """Fetch one set, unless it is here. Raises StoreError."""
-    target = os.path.join(directory, chosen["stamp"])
-    if os.path.exists(os.path.join(target, backups.MANIFEST)):
-        try:
-            here = backups.load(target)
-        except backups.Unreadable as problem:
-            raise StoreError("%s is here and is not what the store has: %s" % (target, problem)) from None
-        signatures.require(host, here, params.signed_by)
-        problems = chain.damage(host, here)
-        if not problems and here.data == chosen["manifest"]:
-            return
-        host.fail("%s is here and is not what the store has: %s" % (target, "; ".join(problems) or "another manifest"))
-    refuse_full(directory, chosen)
-    backups.make_folder(host, directory)
-    host.note("", "%s\n" % chosen["stamp"], directory)
-    host.changed = True
-    if host.check:
-        host.pretend(target, Node("directory", 0o700, os.geteuid(), os.getegid()))
-    else:
-        fetch(host, store, directory, chosen, params)
-
-
-def refuse_full(directory: str, chosen: Dict[str, Any]) -> None:
-    """Nothing is fetched that has no room. Raises StoreError."""
-    needed, free = sum(int(entry["size"]) for entry in chosen["manifest"]["files"]), free_bytes(directory)
-    if free < needed:
-        text = "the set %s has %s, and %s are free in %s; nothing was fetched"
-        raise StoreError(text % (chosen["stamp"], told_size(needed), told_size(free), directory))
-
-
-def fetch(host: Host, store: Store, directory: str, chosen: Dict[str, Any], params: Params) -> None:
-    """Fetch a set into a hidden folder, compare it with its manifest, and give it its name. Raises StoreError."""
-    work = host.temporary.folder(directory)
-    names = [entry["name"] for entry in chosen["manifest"]["files"]]
-    where = "%s/%s/%s" % (params.name, chosen["stamp"], backups.SIGNATURE)
-    names += [backups.SIGNATURE] if store.digest(where) is not None else []
-    for name in names + [backups.MANIFEST]:
-        path = os.path.join(work, name)
-        if os.path.dirname(os.path.normpath(path)) != work and not os.path.normpath(path).startswith(work + "/"):
-            raise StoreError("%r is no file of a set" % name)
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        host.progress("fetching %s" % name)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            for piece in store.get("%s/%s/%s" % (params.name, chosen["stamp"], name)):
-                file.write(piece)
-    here = backups.load(work)
-    try:
-        signatures.refuse(host, here, params.signed_by)
-    except signatures.Refused as problem:
-        raise StoreError("what came is refused: %s" % str(problem).replace(work, chosen["stamp"])) from None
-    problems = chain.damage(host, here)
-    if problems or here.data != chosen["manifest"]:
-        raise StoreError("what came is refused: %s" % ("; ".join(problems) or "its manifest has changed meanwhile"))
-    files.sync_tree(work)
-    with host.critical(backups.PUBLISHING):
-        os.rename(work, os.path.join(directory, chosen["stamp"]))
-        host.temporary.paths.discard(work)
-    files.sync_directory(directory)
-
-
 # --- looked at ---
 
 
 def summary(store: Store, params: Params) -> Dict[str, Any]:
     """What the store holds, and how old the newest verified set is. Fails with max_age. Raises StoreError."""
-    sets = sets_of(store, params)
+    sets, _ = told_apart(sets_of(store, params.name))
     verified = [entry for entry in sets if is_verified(entry["manifest"]) and stands(entry, sets)]
     begun = begun_at(verified[-1]["manifest"]) if verified else None
     age = None if begun is None else time.time() - begun

@@ -1,7 +1,10 @@
-"""Point a name somewhere: in a DNS zone by a signed dynamic update (nsupdate), or in the hosts file.
+"""Point a name somewhere: in a DNS zone by a signed dynamic update (nsupdate), in Route 53, or in the hosts file.
 
 What was there is returned as `before`, to go back to, and as `differs` whether it is another value than wanted. With
 `wait` the task ends when every server that is named gives the new answer. A record that is as wanted is not touched.
+With Route 53 the task ends when the service says that all of its servers have the change (INSYNC); a record that is an
+alias, or one of several of a routing policy, is refused and stays. Its access key needs `route53:ListHostedZonesByName`
+(unless `zone` is an id), `ListResourceRecordSets`, `ChangeResourceRecordSets` and `GetChange`.
 """
 
 from __future__ import annotations
@@ -15,22 +18,34 @@ from opsplay.agent.spec import List as Listing
 
 PARAMS = {
     "name": Str(required=True, help="The name, such as www.example.com"),
-    "type": Choice("A", "AAAA", "CNAME", "TXT", default="A", help="The kind of record"),
-    "value": Listing(of=Str(), default=[], help="What it says; several for several addresses"),
+    "type": Choice("A", "AAAA", "CNAME", "MX", "TXT", default="A", help="The kind of record"),
+    "value": Listing(of=Str(), default=[], help="What it says; several for several addresses; MX: `10 mx.example.com`"),
     "ttl": Int(min=0, max=604800, default=300, help="Seconds for which others may remember it"),
     "state": Choice("present", "absent", default="present", help="Whether there is such a record"),
-    "provider": Choice("nsupdate", "hosts", default="nsupdate", help="Where the name lives"),
+    "provider": Choice("nsupdate", "route53", "hosts", default="nsupdate", help="Where the name lives"),
     "server": Str(help="nsupdate: the zone's primary server"),
     "port": Int(min=1, max=65535, default=53, help="nsupdate: its port"),
-    "zone": Str(help="nsupdate: the zone. Default: what the server says of the name"),
+    "zone": Str(help="The zone. Default: what the server says of the name. route53: its name or its id; by default the "
+                "longest public one that holds the name"),
     "key_name": Str(help="nsupdate: the name of the TSIG key"),
     "key_secret": Str(secret=True, help="nsupdate: the key's secret, in base64"),
     "key_algorithm": Str(default="hmac-sha256", help="nsupdate: the key's algorithm"),
+    "access_key": Str(help="route53: the access key's id"),
+    "secret_key": Str(secret=True, help="route53: its secret: it is on no command line and never written to a disk"),
+    "session_token": Str(secret=True, help="route53: the token of temporary credentials"),
+    "credentials": Path(help="route53: a file on this host in place of them, in the form of ~/.aws/credentials: its "
+                        "[default]"),
+    "endpoint": Str(help="route53: its address, where that is not https://route53.amazonaws.com (another partition)"),
+    "region": Str(default="us-east-1", help="route53: the region that requests are signed for: the partition's own"),
+    "ca_file": Path(help="route53: certificates (PEM, on this host) that vouch for it, in place of the system's"),
+    "timeout": Int(default=30, min=1, help="route53: seconds that it may be silent"),
+    "retries": Int(default=5, min=0, max=20, help="route53: how often a request is repeated that it could not serve"),
     "path": Path(default="/etc/hosts", help="hosts: the file"),
     "wait": Listing(of=Str(), default=[], help="Servers (ADDRESS or ADDRESS#PORT) that have to give the new answer"),
-    "wait_seconds": Float(default=360, help="How long they are waited for"),
+    "wait_seconds": Float(default=360, help="How long they, or INSYNC, are waited for"),
 }  # fmt: skip
 CHECK = "exact"
+EXCLUSIVE = (("credentials", "secret_key"), ("credentials", "access_key"), ("credentials", "session_token"))
 POLL = 1.0
 
 
@@ -38,6 +53,8 @@ def run(host: Host, params: Params) -> Dict[str, Any]:
     refuse(host, params)
     if params.provider == "hosts":
         return in_file(host, params)
+    if params.provider == "route53":
+        return in_route53(host, params)
     if not params.server:
         host.fail("provider nsupdate needs the server of the zone")
     where = "%s#%d" % (params.server, params.port)
@@ -76,7 +93,7 @@ def refuse(host: Host, params: Params) -> None:
 
     if params.state == "present" and not params.value:
         host.fail("what shall %s say? Give value" % params.name)
-    for text in [params.name] + (params.value if params.type != "TXT" else []):
+    for text in [params.name] + (params.value if params.type not in ("TXT", "MX") else []):
         if any(char.isspace() or char in "\"';\\" for char in text):
             host.fail("%r cannot be part of a record" % text)
     for value in params.value:
@@ -89,8 +106,19 @@ def refuse(host: Host, params: Params) -> None:
                 host.fail("%s is no address for a record of type %s" % (value, params.type))
         elif "\n" in value:
             host.fail("a record cannot hold a line end")
+        elif params.type == "MX" and not is_mail_exchange(value):
+            host.fail("%r is no mail exchange; write it as `10 mail.example.com`" % value)
+        elif params.type == "CNAME" and len(params.value) > 1:
+            host.fail("a CNAME leads to one name, not to %s" % " and ".join(params.value))
     if params.provider == "hosts" and params.type not in ("A", "AAAA"):
         host.fail("a hosts file has addresses only, no %s" % params.type)
+
+
+def is_mail_exchange(value: str) -> bool:
+    import re
+
+    found = re.match(r"([0-9]{1,5}) [^\s\"';\\]+\Z", value)
+    return found is not None and int(found.group(1)) < 65536
 
 
 def normal(value: str, kind: str) -> str:
@@ -99,7 +127,7 @@ def normal(value: str, kind: str) -> str:
 
     if kind in ("A", "AAAA"):
         return str(ipaddress.ip_address(value))
-    if kind == "CNAME":
+    if kind in ("CNAME", "MX"):
         return value.rstrip(".").lower() + "."
     return '"%s"' % value.replace("\\", "\\\\").replace('"', '\\"')
 
@@ -118,7 +146,8 @@ def answer(host: Host, where: str, params: Params) -> List[Dict[str, Any]]:
     for line in done.stdout.split("\n"):
         words = line.split(None, 4)
         if len(words) == 5 and words[3] == params.type and words[0].lower() == fqdn(params.name).lower():
-            found.append({"ttl": int(words[1]), "value": words[4].lower() if params.type == "CNAME" else words[4]})
+            value = words[4].lower() if params.type in ("CNAME", "MX") else words[4]
+            found.append({"ttl": int(words[1]), "value": value})
     return found
 
 
@@ -159,6 +188,70 @@ def await_answers(host: Host, params: Params, wanted: List[str], servers: List[s
 def shown(params: Params, lines: List[Dict[str, Any]]) -> str:
     ordered = sorted(lines, key=lambda line: str(line["value"]))
     return "".join("%s %d %s %s\n" % (params.name, line["ttl"], params.type, line["value"]) for line in ordered)
+
+
+# --- Route 53 ---
+
+
+def in_route53(host: Host, params: Params) -> Dict[str, Any]:
+    """The record set of the name in its zone. Fails with what the service said."""
+    from opsplay.agent.aws_endpoint import Failure
+    from opsplay.modules.network import _route53 as route53
+
+    client = None
+    try:
+        client = route53.opened(host, params)
+        zone = route53.zone_of(client, params)
+        found = route53.looked_up(client, zone, fqdn(params.name), params.type)
+        wanted = route53_values(params)
+        before = route53.records(found)
+        same = route53.same(params.type, found.values if found is not None else [], wanted)
+        if same and (found is None or found.ttl == params.ttl):
+            return host.outcome(before=before, differs=False, zone=zone)
+        after = [{"ttl": params.ttl, "value": value} for value in wanted]
+        host.note(shown(params, before), shown(params, after), params.name)
+        host.changed = True
+        if not host.check:
+            change_route53(host, client, params, zone, found, wanted)
+    except Failure as problem:
+        host.fail("%s: %s" % (params.name, problem))
+    finally:
+        if client is not None:
+            client.close()
+    return host.outcome(before=before, differs=not same, zone=zone)
+
+
+def route53_values(params: Params) -> List[str]:
+    from opsplay.modules.network import _route53 as route53
+
+    if params.state == "absent":
+        return []
+    write = route53.written if params.type == "TXT" else lambda value: normal(value, params.type)
+    return sorted(write(value) for value in params.value)
+
+
+def change_route53(host: Host, client: Any, params: Params, zone: str, found: Any, wanted: List[str]) -> None:
+    """Change it, and wait for INSYNC and for the servers that are named. Raises Failure."""
+    from opsplay.modules.network import _route53 as route53
+
+    name = fqdn(params.name)
+    # What goes is named exactly as it is there.
+    action, record = ("UPSERT", route53.Record(params.ttl, wanted)) if wanted else ("DELETE", found)
+    try:
+        number, is_there = route53.change(client, zone, action, name, params.type, record)
+    except route53.Refused:
+        # The answer to a removal was lost, and the repetition finds nothing to remove.
+        if wanted or route53.looked_up(client, zone, name, params.type) is not None:
+            raise
+        host.warn("%s is gone; its change was lost with an answer, so nobody knows when it is INSYNC" % params.name)
+        return
+    if not is_there:
+        route53.await_sync(host, client, number, params.wait_seconds)
+    if params.wait:
+        if host.which("dig") is None:
+            host.fail("%s is changed; to ask %s there is no dig on this host" % (params.name, ", ".join(params.wait)))
+        answers = sorted(normal(value, params.type) for value in params.value) if wanted else []
+        await_answers(host, params, answers, params.wait)
 
 
 # --- the hosts file ---

@@ -49,7 +49,11 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
             backup = _copied(host, params, server, parent, name, about, began)
         except Failed as problem:
             host.fail("%s; no base backup was made, older ones are as they were" % problem)
-        _prune(host, params, parent)
+        try:
+            _prune(host, params, parent)
+        except OSError as problem:
+            text = "the base backup is there, whole: %s; only the removal of older ones failed: %s"
+            host.fail(text % (backup.folder, problem))
     told = {"folder": backup.folder, "base": backup.data["base"], "size": backup.size}
     return host.outcome(name=name, seconds=round(time.time() - began, 2), **told)
 

@@ -69,6 +69,8 @@ def source(host: Host, path: str, params: Params) -> Any:
         host.fail(str(problem))
     if backup.data["kind"] != "redis_backup":
         host.fail("%s is a %s, not a backup of Redis" % (path, backup.data["kind"]))
+    if not backup.files:
+        host.fail("%s: its manifest has no file; nothing was touched" % path)
     signatures.require(host, backup, params.signed_by)
     damage = backups.damage(host, backup)
     if damage:

@@ -1,11 +1,12 @@
-"""Signature Version 4 of the requests to S3, as its documentation describes it.
+"""Signature Version 4 of the requests to S3 and to other services of Amazon's kind, as its documentation describes it.
 
     canonical request   method, path, query, headers and the body's sha256, each written in one way only
-    string to sign      the time, the scope (day/region/s3/aws4_request) and the sha256 of the canonical request
+    string to sign      the time, the scope (day/region/service/aws4_request) and the sha256 of the canonical request
     signing key         the secret, hashed with each part of the scope in turn: good for that day, region and service
     signature           the string to sign, hashed with that key
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 
 from __future__ import annotations
@@ -27,6 +28,28 @@ class Key:
         self.token = token
 
 
+class NoKey(Exception):
+    """A file that holds no access key: `str()` says why, without what the file says."""
+
+
+def key_of(path: str) -> Key:
+    """The key of a file of credentials, in the form of ~/.aws/credentials. Raises NoKey."""
+    import configparser
+    import os
+
+    found = configparser.RawConfigParser()
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC), encoding="utf-8") as file:
+            found.read_file(file)
+        have = dict(found.items("default"))
+        return Key(have["aws_access_key_id"], have["aws_secret_access_key"], have.get("aws_session_token", ""))
+    except OSError as problem:
+        raise NoKey("%s cannot be read: %s" % (path, problem.strerror)) from None
+    except (configparser.Error, KeyError, ValueError):
+        # What it says may hold the secret.
+        raise NoKey("%s needs [default] with aws_access_key_id and aws_secret_access_key" % path) from None
+
+
 def quoted(text: str, safe: str = "") -> str:
     """Text as its UTF-8 bytes in a URL: all but letters, digits, `-._~` and what is safe as %XX."""
     from urllib.parse import quote
@@ -41,6 +64,7 @@ def query_string(query: Sequence[Tuple[str, str]]) -> str:
 
 def signed(
     key: Key,
+    service: str,
     region: str,
     method: str,
     path: str,
@@ -52,7 +76,7 @@ def signed(
     """The headers of a request with those that authorise it, by their names in lower case.
 
     `path` is quoted already, `headers` hold the host, `sha256` is that of the body in hexadecimal digits, `now` is in
-    seconds since 1970. Every header that is given is signed.
+    seconds since 1970. Every header that is given is signed. All services but S3 sign a path that is quoted once more.
     """
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     found = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
@@ -61,8 +85,9 @@ def signed(
         found["x-amz-security-token"] = key.token
     names = ";".join(sorted(found))
     lines = ["%s:%s\n" % (name, found[name]) for name in sorted(found)]
-    request = "\n".join((method, path, query_string(query), "".join(lines), names, sha256))
-    scope = (moment[:8], region, "s3", "aws4_request")
+    shown = path if service == "s3" else quoted(path, "/")
+    request = "\n".join((method, shown, query_string(query), "".join(lines), names, sha256))
+    scope = (moment[:8], region, service, "aws4_request")
     text = "\n".join((ALGORITHM, moment, "/".join(scope), _sha256(request)))
     signature = _hmac(signing_key(key.secret, scope), text).hex()
     told = ("/".join((key.access,) + scope), names, signature)

@@ -1,4 +1,4 @@
-"""Signatures of requests to S3 are those of its documentation, and those that botocore makes."""
+"""Signatures of requests are those of S3's documentation, and those that botocore makes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 from unittest import mock
 
-from botocore.auth import S3SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from opsplay.modules.backup._s3_signature import Key, query_string, quoted, signed, signing_key
+from opsplay.agent.aws_signature import Key, query_string, quoted, signed, signing_key
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 # The key of the examples in S3's documentation: it opens nothing.
@@ -24,11 +24,11 @@ MOMENT = 1369353600.0
 
 
 def signature(*request: Any) -> str:
-    return signed(KEY, "us-east-1", *request)["authorization"].rpartition("=")[2]
+    return signed(KEY, "s3", "us-east-1", *request)["authorization"].rpartition("=")[2]
 
 
 def test_the_documented_examples() -> None:
-    got = signed(KEY, "us-east-1", "GET", "/test.txt", (), {**HOST, "Range": "bytes=0-9"}, EMPTY, MOMENT)
+    got = signed(KEY, "s3", "us-east-1", "GET", "/test.txt", (), {**HOST, "Range": "bytes=0-9"}, EMPTY, MOMENT)
     assert got["authorization"] == (
         "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, "
         "SignedHeaders=host;range;x-amz-content-sha256;x-amz-date, "
@@ -48,12 +48,14 @@ def test_the_documented_examples() -> None:
 
 
 def botocores(
-    key: Key, region: str, method: str, path: str, query: str, headers: Mapping[str, str], sha256: str, now: float
+    key: Key, region: str, method: str, path: str, query: str, headers: Mapping[str, str], sha256: str, now: float,
+    service: str = "s3",
 ) -> str:
     """The Authorization header that botocore gives the same request."""
     request = AWSRequest(method, "https://" + headers["host"] + path + ("?" + query if query else ""), dict(headers))
     request.headers["X-Amz-Content-SHA256"] = sha256
-    auth = S3SigV4Auth(Credentials(key.access, key.secret, key.token or None), "s3", region)
+    kind = S3SigV4Auth if service == "s3" else SigV4Auth
+    auth = kind(Credentials(key.access, key.secret, key.token or None), service, region)
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     request.context["timestamp"] = moment
     request.headers["X-Amz-Date"] = moment
@@ -92,10 +94,20 @@ def test_as_botocore_signs(
 ) -> None:  # fmt: skip
     key, path = Key("AKID", secret, token), "/" + quoted("/".join(names), "/")
     sent, sha256 = {"host": "bucket.s3.example.org:9000", **given_headers}, hashlib.sha256(body).hexdigest()
-    got = signed(key, region, method, path, list(query.items()), sent, sha256, now)
+    got = signed(key, "s3", region, method, path, list(query.items()), sent, sha256, now)
     expected = botocores(key, region, method, path, query_string(list(query.items())), sent, sha256, now)
     assert got["authorization"] == expected
     assert got.get("x-amz-security-token", "") == token
+
+
+def test_another_service_signs_a_path_that_is_quoted_once_more() -> None:
+    key, sent, sha256 = Key("AKID", "secret"), {"host": "route53.amazonaws.com"}, hashlib.sha256(b"<x/>").hexdigest()
+    for name in ("2013-04-01/hostedzone/Z1/rrset", "a b/~ü", "%2F"):
+        path = "/" + quoted(name, "/")
+        got = signed(key, "route53", "us-east-1", "POST", path, [("name", "*.x")], sent, sha256, MOMENT)
+        query = query_string([("name", "*.x")])
+        expected = botocores(key, "us-east-1", "POST", path, query, sent, sha256, MOMENT, "route53")
+        assert got["authorization"] == expected
 
 
 def test_a_signing_key_is_of_one_scope() -> None:
