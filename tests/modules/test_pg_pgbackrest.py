@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from opsplay.lab import LabHost
+from opsplay.lab import Lab, LabHost
+from tests.lab.driver import ROOT, Driver
 from tests.lab.remote_module import Call, run_calls
 from tests.modules.cases import one
 from tests.modules.databases import install
@@ -16,11 +17,13 @@ from tests.modules.pg_backups import sql
 from tests.modules.test_pg_restore import phrase
 
 ARCHIVE, BASEBACKUP, PITR = "postgres.pg_archive", "postgres.pg_basebackup", "postgres.pg_pitr"
-# All of it lies in memory: nothing here is about what outlasts a power cut, and pgBackRest syncs each file.
-CLUSTER, TOP, PORT = "15/rest", "/srv/rest", 5483
+# All of it lies in memory: nothing here is about what outlasts a power cut, and pgBackRest syncs each file. The server
+# writes when it likes to, so not to a folder in which previews may leave no trace.
+CLUSTER, TOP, PORT = "15/rest", "/mnt/rest", 5483
 DATA, REPO, SPACE = f"{TOP}/data", f"{TOP}/repo", f"{TOP}/space"
 OWN = {"cluster": CLUSTER}
 DECLARED: dict[str, Any] = {**OWN, "repo": REPO, "retention": 2}
+PLAYBOOK = ROOT / "playbooks/pitr.yml"
 CONF = "/etc/pgbackrest/conf.d/15-rest.conf"
 DROP = f"""pg_ctlcluster 15 rest stop -m immediate; pg_dropcluster 15 rest; umount {TOP}; rmdir {TOP}; rm -f {CONF}
 systemctl daemon-reload"""
@@ -52,6 +55,7 @@ def stanza(server: LabHost) -> dict[str, Any]:
     nothing = one(server, Call(ARCHIVE, {**OWN, "tool": "pgbackrest"}))
     assert f"no stanza is configured for {CLUSTER} (pg1-path={DATA})" in nothing["msg"]
     preview = one(server, Call(ARCHIVE, DECLARED, check=True))
+    server.run(f"! test -e {REPO}")
     first, again = run_calls(server, [Call(ARCHIVE, DECLARED)] * 2)
     assert not first.get("failed"), first["msg"]
     assert preview["diff"] == first["diff"] and first["restarted"] and not again["changed"], (preview, first, again)
@@ -80,7 +84,14 @@ def recovery(host: LabHost, target: str, **more: Any) -> Call:
     return Call(PITR, {**OWN, "target_time": target, "confirm": phrase(host, f"recover {CLUSTER}"), **more})
 
 
-def test_archive_and_recover_to_a_second_between_two_commits(server: LabHost, stanza: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def driver(modules_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    return Driver(tmp_path_factory.mktemp("pitr"), modules_lab)
+
+
+@pytest.fixture(scope="module")
+def recovered(server: LabHost, stanza: dict[str, Any]) -> dict[str, Any]:
+    """Archived, backed up, lost, and recovered to a second between two commits; what pg_pitr said."""
     assert (stanza["tool"], stanza["stanza"], run(server, "SHOW archive_mode")) == ("pgbackrest", "15-rest", "on")
     assert server.run(f"ls {REPO}/archive/15-rest/15-1/*/ | grep {stanza['segment']}").stdout
     assert "repo1-retention-full=2" in (server.root / CONF.lstrip("/")).read_text()
@@ -100,16 +111,19 @@ def test_archive_and_recover_to_a_second_between_two_commits(server: LabHost, st
     [result] = run_calls(server, [recovery(server, target, verify_queries=["SELECT count(*) = 1 FROM kept"])])
     assert not result.get("failed"), result["msg"]
     assert (result["tool"], result["base"], result["timeline"]) == ("pgbackrest", base["label"], 2), result
-    assert result["archived"] and "recovery stopping before commit" in result["stopped_at"], result
-    assert run(server, "SELECT n FROM kept; SELECT n FROM dropped; SELECT pg_is_in_recovery()") == "1\n1\nf"
-    assert run(server, "INSERT INTO kept VALUES (3) RETURNING n") == "3"
-    server.run(f"ls {result['kept']}/PG_VERSION {REPO}/archive/15-rest/15-1/00000002.history")
     left = server.run(f"ls -d {DATA}_new_* {DATA}*opsplay* /run/.opsplay-* 2>/dev/null || true").stdout
     spaces = server.run(f"ls -d {SPACE}_*/PG_15*").stdout.split()
     assert left == "" and len(spaces) == 1, (left, spaces)
     again = done(server, ARCHIVE, repo=REPO, retention=2)
     assert not again["changed"], "the recovered server archives as the old one did"
-    a_backup_of_a_timeline_that_was_left(server, increment["label"])
+    return result
+
+
+def test_back_to_a_second_between_two_commits(server: LabHost, recovered: dict[str, Any]) -> None:
+    assert "recovery stopping before commit" in recovered["stopped_at"] and recovered["archived"], recovered
+    assert run(server, "SELECT n FROM kept; SELECT n FROM dropped; SELECT pg_is_in_recovery()") == "1\n1\nf"
+    assert run(server, "INSERT INTO kept VALUES (3) RETURNING n") == "3"
+    server.run(f"ls {recovered['kept']}/PG_VERSION {REPO}/archive/15-rest/15-1/00000002.history")
 
 
 def refuse_wrong_ones(server: LabHost, target: str, base: dict[str, Any], later: str) -> None:
@@ -123,12 +137,12 @@ def refuse_wrong_ones(server: LabHost, target: str, base: dict[str, Any], later:
     assert f"there is {later} (ended" in named["msg"] and "nothing was stopped" in named["msg"], named
     assert f"has no backup x of this server; there is {base['label']}, {later}" in unknown["msg"], unknown
     segment = base["base"]["wal"][0]
-    server.run(f"mv {REPO}/archive/15-rest/15-1/*/{segment}-* /srv/rest/lost")
+    server.run(f"mv {REPO}/archive/15-rest/15-1/*/{segment}-* /mnt/rest/lost")
     gap = one(server, recovery(server, target))
-    server.run(f"mv /srv/rest/lost {REPO}/archive/15-rest/15-1/{segment[:16]}/{segment}-{digest(server)}.gz")
+    server.run(f"mv /mnt/rest/lost {REPO}/archive/15-rest/15-1/{segment[:16]}/{segment}-{digest(server)}.gz")
     assert f"the log has a gap: {segment} is not in the repository of the stanza 15-rest" in gap["msg"], gap
     server.run(f"mv {REPO} {REPO}.away")
-    failed = run_calls(server, [recovery(server, target), Call(BASEBACKUP, OWN), Call(ARCHIVE, OWN)])
+    failed = run_calls(server, [recovery(server, target), Call(BASEBACKUP, OWN), Call(ARCHIVE, DECLARED)])
     server.run(f"mv {REPO}.away {REPO}")
     assert "cannot be used: repo1: missing stanza path; nothing was stopped" in failed[0]["msg"], failed
     assert "cannot be used: repo1: missing stanza path; older backups are as they were" in failed[1]["msg"], failed
@@ -137,27 +151,41 @@ def refuse_wrong_ones(server: LabHost, target: str, base: dict[str, Any], later:
 
 
 def digest(server: LabHost) -> str:
-    return server.run("gzip -dc /srv/rest/lost | sha1sum").stdout.split()[0]
+    return server.run("gzip -dc /mnt/rest/lost | sha1sum").stdout.split()[0]
 
 
-def a_backup_of_a_timeline_that_was_left(server: LabHost, left: str) -> None:
+def test_the_playbook_recovers_on_the_new_timeline(server: LabHost, driver: Driver, recovered: dict[str, Any]) -> None:
     """The newest backup that is old enough was made of what the first recovery has undone: an older one leads there."""
+    values = [f"-epitr_hosts={server.name}", f"-epitr_cluster={CLUSTER}", "-epitr_type=incr"]
+    preview = one(server, Call(PITR, {**OWN, "target_time": now(server)}, check=True))
+    assert preview["base"] == recovered["base"], preview
+    ready = driver.run(PLAYBOOK, "--tags", "archive", *values, f"-epitr_repo={REPO}", "-epitr_keep=2")
+    checked = driver.run(PLAYBOOK, "--tags", "check", *values)
+    assert ready.code == checked.code == 0 and "changed=1" in ready.out and "changed=0" in checked.out, ready.out + ready.err
     target = now(server)
     run(server, "TRUNCATE kept")
-    [found] = run_calls(server, [Call(PITR, {**OWN, "target_time": target}, check=True)])
-    assert found["base"] != left and found["base"].endswith("F"), found
+    # As a restore of pgBackRest's that the power has ended leaves it: it wants its folder empty, so the mark lies beside.
+    cut, space = f"{DATA}_new_20261128T101500", f"{SPACE}_20261128T101500"
+    server.run(f"mkdir {cut} {space}; touch {cut}/backup.manifest; echo {space} > {cut}.opsplay_recovery")
+    confirm = phrase(server, f"recover {CLUSTER}")
+    done = driver.run(PLAYBOOK, "--tags", "recover", *values, f"-e{{pitr_target: '{target}', pitr_confirm: '{confirm}'}}")
+    assert done.code == 0, done.out + done.err
+    assert "(pgbackrest) in" in done.out and "on timeline 3" in "".join(done.out.split("\n")), done.out
+    assert run(server, "SELECT n FROM kept ORDER BY 1") == "1\n3"
+    assert f"{cut}, of a recovery that was interrupted, was removed" in "".join(done.out.split("\n")), done.out
+    assert server.run(f"ls -d {cut}* {space} || true").stdout == ""
 
 
-def test_a_damaged_backup_leaves_the_server_in_service(server: LabHost, stanza: dict[str, Any]) -> None:
+def test_a_damaged_backup_leaves_the_server_in_service(server: LabHost, recovered: dict[str, Any]) -> None:
     run(server, "CREATE TABLE later (n int); SELECT pg_switch_wal()")
     pid = run(server, "SELECT pg_postmaster_start_time()")
     base = server.run(f"cd {REPO}/backup/15-rest; ls -d *F").stdout.split()[0]
     file = f"{REPO}/backup/15-rest/{base}/pg_data/global/pg_control.gz"
-    server.run(f"cp -p {file} /srv/rest/good; dd if=/dev/zero of={file} bs=1 seek=20 count=40 conv=notrunc 2>/dev/null")
+    server.run(f"cp -p {file} /mnt/rest/good; dd if=/dev/zero of={file} bs=1 seek=20 count=40 conv=notrunc 2>/dev/null")
     verified = one(server, Call(BASEBACKUP, {**OWN, "type": "incr", "verify": True}))
-    server.run(f"mv /srv/rest/good {file}; mkdir /srv/rest/away; mv {REPO}/backup/15-rest/{base}/backup.manifest* /srv/rest/away")
+    server.run(f"mv /mnt/rest/good {file}; mkdir /mnt/rest/away; mv {REPO}/backup/15-rest/{base}/backup.manifest* /mnt/rest/away")
     result = one(server, recovery(server, now(server), base=base))
-    server.run(f"mv /srv/rest/away/* {REPO}/backup/15-rest/{base}/")
+    server.run(f"mv /mnt/rest/away/* {REPO}/backup/15-rest/{base}/")
     assert "pgbackrest verify" in verified["msg"] and f"{base}, status: invalid" in verified["msg"], verified
     assert f"{base}/backup.manifest" in result["msg"] and result["msg"].endswith("the server in use is untouched"), result
     assert run(server, "SELECT pg_postmaster_start_time()") == pid
@@ -165,7 +193,7 @@ def test_a_damaged_backup_leaves_the_server_in_service(server: LabHost, stanza: 
 
 
 def test_auto_leaves_an_archive_of_its_own_as_it_is(server: LabHost, stanza: dict[str, Any]) -> None:
-    own = {**OWN, "dir": "/srv/rest/wal"}
+    own = {**OWN, "dir": "/mnt/rest/wal"}
     chosen = one(server, Call(ARCHIVE, own))
     assert chosen["tool"] == "pgbackrest" and not chosen["changed"], "it is the stanza's already"
     switched, kept = run_calls(server, [Call(ARCHIVE, {**own, "tool": "server"}), Call(ARCHIVE, own)])

@@ -124,7 +124,7 @@ class Stanza:
         try:
             flow(self.host, [program], text=text)
         except Failed as problem:
-            raise Failed("pgbackrest %s: %s" % (command, told(str(problem)))) from None
+            raise Failed("pgbackrest %s: %s" % (command, told(str(problem).partition("failed: ")[2]))) from None
         warned = told(program.said.decode("utf-8", "replace"))
         if warned:
             self.host.warn("pgbackrest %s: %s" % (command, warned))

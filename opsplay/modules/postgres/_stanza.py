@@ -26,6 +26,8 @@ def ready(host: Host, params: Any, server: Any, stanza: Any, command: str) -> No
         # A new one in an empty mount point would hide the old one, and with it all backups.
         text = "%s has gone, and the server archives to it: %s; is its disk mounted? To begin anew run stanza-create"
         host.fail(text % (stanza.place, words))
+    if params.repo:
+        host.directory(host.expand(params.repo), mode=0o750, owner=stanza.cluster.owner)
     host.note("", "created\n", "pgBackRest's stanza %s" % stanza.name)
     if not host.check:
         try:
@@ -35,7 +37,7 @@ def ready(host: Host, params: Any, server: Any, stanza: Any, command: str) -> No
 
 
 def _declare(host: Host, params: Any, stanza: Any) -> bool:
-    """The stanza's own file and the folder of its repository; whether the file has changed."""
+    """The stanza's own file; whether it has changed."""
     repo, cluster = host.expand(params.repo), stanza.cluster
     path = os.path.join(_pgbackrest.FOLDER, "%s.conf" % stanza.name)
     if stanza.file not in ("", path):
@@ -45,7 +47,6 @@ def _declare(host: Host, params: Any, stanza: Any) -> bool:
              "pg1-socket-path=%s" % cluster.socket, "repo1-path=%s" % repo]  # fmt: skip
     lines += ["repo1-retention-full=%d" % params.retention] if params.retention else []
     host.directory(_pgbackrest.FOLDER)
-    host.directory(repo, mode=0o750, owner=cluster.owner)
     return host.write(path, "".join(line + "\n" for line in lines), mode=0o644)
 
 
@@ -75,10 +76,13 @@ def back_up(host: Host, params: Any, stanza: Any) -> Dict[str, Any]:
             raise Failed("pgbackrest backup has ended well, but %s holds no new one" % stanza.place)
         if made[-1].data["base"]["error"]:
             raise Failed("the backup %s holds pages with a wrong checksum" % made[-1].folder)
+    except Failed as problem:
+        host.fail("%s; older backups are as they were" % problem)
+    try:
         if params.verify:
             _verify(stanza)
     except Failed as problem:
-        host.fail("%s; older backups are as they were" % problem)
+        host.fail("the backup %s was made, but the repository is not proven: %s" % (made[-1].folder, problem))
     found, base = made[-1], dict(made[-1].data["base"])
     return {"label": found.folder, "type": base["type"], "size": base.pop("stored"), "started": found.data["started"],
             "finished": found.data["finished"], "base": base}  # fmt: skip

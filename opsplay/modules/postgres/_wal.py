@@ -36,6 +36,15 @@ def begins(name: str, size: int) -> str:
     return "%X/%X" % (start >> 32, start & 0xFFFFFFFF)
 
 
+def end_segment(db: Any) -> str:
+    """End the segment that is written, so that it is archived. Returns its name. Raises SqlError.
+
+    One without a record is not ended; from 17 on its name is told all the same, and nobody ever archives it.
+    """
+    db.execute("SELECT pg_create_restore_point('opsplay')")
+    return str(db.value("SELECT pg_walfile_name(pg_switch_wal()) AS w"))
+
+
 class Folder:
     """An archive that is a folder on this host, as pg_archive's own command fills it; `place` is that folder."""
 

@@ -110,8 +110,7 @@ def _prove(host: Host, params: Any, server: Any, folder: str) -> str:
         if db.value("SELECT pg_is_in_recovery() AS r"):
             return ""
         before = int(db.value("SELECT failed_count AS n FROM pg_stat_archiver"))
-        db.execute("SELECT pg_create_restore_point('opsplay')")
-        name = str(db.value("SELECT pg_walfile_name(pg_switch_wal()) AS w"))
+        name = _wal.end_segment(db)
         deadline = time.monotonic() + params.wait
         while not os.path.exists(os.path.join(folder, name)):
             row = db.row("SELECT failed_count - %d AS n, last_failed_wal AS wal FROM pg_stat_archiver" % before) or {}

@@ -135,7 +135,7 @@ def _archive_rest(host: Host, server: Any, archive: Any) -> None:
     """What the server in use has written last is not archived yet: let it be."""
     try:
         with _psql.Psql(server) as db:
-            name = str(db.value("SELECT pg_walfile_name(pg_switch_wal()) AS w"))
+            name = _wal.end_segment(db)
     except _psql.SqlError as problem:
         host.warn("the last log of the server in use could not be archived: %s" % problem)
         return
@@ -204,7 +204,7 @@ def _await_archived(host: Host, server: Any, archive: Any, timeline: int) -> boo
         if db.value("SELECT current_setting('archive_mode') AS m") == "off":
             host.warn("the server does not archive its log: it cannot be recovered to a moment from now on")
             return False
-        name = str(db.value("SELECT pg_walfile_name(pg_switch_wal()) AS w"))
+        name = _wal.end_segment(db)
     deadline = time.monotonic() + SWITCH_SECONDS
     while not (archive.holds(name) and archive.holds("%08X.history" % timeline)):
         if time.monotonic() > deadline:
