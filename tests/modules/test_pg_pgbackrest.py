@@ -114,7 +114,7 @@ def recovered(server: LabHost, stanza: dict[str, Any]) -> dict[str, Any]:
     left = server.run(f"ls -d {DATA}_new_* {DATA}*opsplay* /run/.opsplay-* 2>/dev/null || true").stdout
     spaces = server.run(f"ls -d {SPACE}_*/PG_15*").stdout.split()
     assert left == "" and len(spaces) == 1, (left, spaces)
-    again = done(server, ARCHIVE, repo=REPO, retention=2)
+    again = done(server, ARCHIVE, repo=REPO, retention=3)
     assert not again["changed"], "the recovered server archives as the old one did"
     return result
 
@@ -142,7 +142,7 @@ def refuse_wrong_ones(server: LabHost, target: str, base: dict[str, Any], later:
     server.run(f"mv /mnt/rest/lost {REPO}/archive/15-rest/15-1/{segment[:16]}/{segment}-{digest(server)}.gz")
     assert f"the log has a gap: {segment} is not in the repository of the stanza 15-rest" in gap["msg"], gap
     server.run(f"mv {REPO} {REPO}.away")
-    failed = run_calls(server, [recovery(server, target), Call(BASEBACKUP, OWN), Call(ARCHIVE, DECLARED)])
+    failed = run_calls(server, [recovery(server, target), Call(BASEBACKUP, OWN), Call(ARCHIVE, {**DECLARED, "retention": 3})])
     server.run(f"mv {REPO}.away {REPO}")
     assert "cannot be used: repo1: missing stanza path; nothing was stopped" in failed[0]["msg"], failed
     assert "cannot be used: repo1: missing stanza path; older backups are as they were" in failed[1]["msg"], failed
@@ -159,7 +159,7 @@ def test_the_playbook_recovers_on_the_new_timeline(server: LabHost, driver: Driv
     values = [f"-epitr_hosts={server.name}", f"-epitr_cluster={CLUSTER}", "-epitr_type=incr"]
     preview = one(server, Call(PITR, {**OWN, "target_time": now(server)}, check=True))
     assert preview["base"] == recovered["base"], preview
-    ready = driver.run(PLAYBOOK, "--tags", "archive", *values, f"-epitr_repo={REPO}", "-epitr_keep=2")
+    ready = driver.run(PLAYBOOK, "--tags", "archive", *values, f"-epitr_repo={REPO}", "-epitr_keep=3")
     checked = driver.run(PLAYBOOK, "--tags", "check", *values)
     assert ready.code == checked.code == 0 and "changed=1" in ready.out and "changed=0" in checked.out, ready.out + ready.err
     target = now(server)

@@ -210,16 +210,20 @@ class Stanza:
 
     # --- its archive, as _wal.Folder ---
 
-    def segments(self) -> Dict[str, float]:
+    def segments(self, log: int = 0) -> Dict[str, float]:
         import json
 
         found: Dict[str, float] = {}
         for repo, place in self._archives:
-            listed = json.loads(self.ask("repo-ls", place, "--repo=%d" % repo, "--output=json", "--recurse"))
-            for path, entry in listed.items():
-                name = path.rpartition("/")[2]
-                if _wal.is_segment(name[:24]) and name[24:25] == "-" and entry["type"] == "file":
-                    found[name[:24]] = float(entry["time"])
+            # One folder at a time, and none before the first needed: an archive may hold hundreds of thousands.
+            folders = self.ask("repo-ls", place, "--repo=%d" % repo, "--filter=^[0-9A-F]{16}$").split()
+            for folder in folders:
+                if int(folder[8:], 16) < log:
+                    continue
+                listed = json.loads(self.ask("repo-ls", "%s/%s" % (place, folder), "--repo=%d" % repo, "--output=json"))
+                for name, entry in listed.items():
+                    if _wal.is_segment(name[:24]) and name[24:25] == "-":
+                        found[name[:24]] = float(entry["time"])
         return found
 
     def histories(self) -> List[int]:

@@ -12,7 +12,7 @@ from opsplay.modules.postgres import _pgbackrest, _psql
 
 def ready(host: Host, params: Any, server: Any, stanza: Any, command: str) -> None:
     """Configuration and stanza are there. Fails, with the server as it was, where the repository cannot be used."""
-    declared = bool(params.repo) and _declare(host, params, stanza)
+    new = bool(params.repo) and _declare(host, params, stanza)
     try:
         trouble = stanza.trouble() if stanza.there else {_pgbackrest.MISSING: "missing"}
     except Failed as problem:
@@ -22,7 +22,7 @@ def ready(host: Host, params: Any, server: Any, stanza: Any, command: str) -> No
     words = "; ".join(trouble.values())
     if set(trouble) != {_pgbackrest.MISSING}:
         host.fail("%s cannot be used: %s; the server is as it was" % (stanza.place, words))
-    if not declared and _archives_to(server, command):
+    if not new and _archives_to(server, command):
         # A new one in an empty mount point would hide the old one, and with it all backups.
         text = "%s has gone, and the server archives to it: %s; is its disk mounted? To begin anew run stanza-create"
         host.fail(text % (stanza.place, words))
@@ -37,7 +37,7 @@ def ready(host: Host, params: Any, server: Any, stanza: Any, command: str) -> No
 
 
 def _declare(host: Host, params: Any, stanza: Any) -> bool:
-    """The stanza's own file; whether it has changed."""
+    """The stanza's own file; whether it leads to another repository than before."""
     repo, cluster = host.expand(params.repo), stanza.cluster
     path = os.path.join(_pgbackrest.FOLDER, "%s.conf" % stanza.name)
     if stanza.file not in ("", path):
@@ -47,7 +47,9 @@ def _declare(host: Host, params: Any, stanza: Any) -> bool:
              "pg1-socket-path=%s" % cluster.socket, "repo1-path=%s" % repo]  # fmt: skip
     lines += ["repo1-retention-full=%d" % params.retention] if params.retention else []
     host.directory(_pgbackrest.FOLDER)
-    return host.write(path, "".join(line + "\n" for line in lines), mode=0o644)
+    before = host.read(path).decode("utf-8", "replace").split("\n") if stanza.file else []
+    host.write(path, "".join(line + "\n" for line in lines), mode=0o644)
+    return lines[4] not in before
 
 
 def _archives_to(server: Any, command: str) -> bool:

@@ -51,8 +51,8 @@ class Folder:
     def __init__(self, place: str) -> None:
         self.place = place
 
-    def segments(self) -> Dict[str, float]:
-        """Each segment, and when it was archived."""
+    def segments(self, log: int = 0) -> Dict[str, float]:
+        """Each segment, and when it was archived; those before the log file `log` (an LSN's upper half) may lack."""
         names = [name for name in _clusters.listing(self.place) if is_segment(name)]
         return {name: os.stat(os.path.join(self.place, name)).st_mtime for name in names}
 
@@ -108,7 +108,7 @@ def missing(archive: Any, start: int, lines: List[Tuple[int, int]], size: int, u
     """The segments that a recovery from LSN `start` to the time `until` needs and that are not there, and whether
     what is there reaches that time: a segment is archived after its last record was written."""
     # Those of a timeline that was left, which may be of higher numbers, are on no way.
-    found = archive.segments()
+    found = archive.segments(start >> 32)
     there = {name: found[name] for name in found if name == on_way(lines, index_of(name, size), size)}
     newest = max([index_of(name, size) for name in there] or [0])
     absent: List[str] = []
