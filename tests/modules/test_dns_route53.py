@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -308,6 +309,7 @@ def test_a_recovery_leads_names(site: Site, tmp_path: Path) -> None:
     named = [task for task in tasks if task["name"] in wanted]
     assert [task["name"] for task in named] == list(wanted)
     (tmp_path / "names.yml").write_text(NAMES_PLAY % (json.dumps(play["vars"]), json.dumps(named)))
+    shutil.copytree(ROOT / "playbooks/tasks", tmp_path / "tasks")
     key = site.endpoint.keys["names"]
     record = {
         "name": "dr.drill.test",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,6 +167,20 @@ def test_moments() -> None:
     for text in ("2026-11-28 12:00:00", "yesterday", "2026-13-28 12:00:00Z", "2026-11-28"):
         with pytest.raises(ValueError, match="target_time"):
             _bases.moment(host, text)
+
+
+def test_a_timeline_that_was_left_is_on_no_way(tmp_path: Path) -> None:
+    """Of the second timeline, which began in segment 4, less is archived than of the first was when it was left."""
+    for name in ("000000010000000000000003", "000000010000000000000004", "000000010000000000000007",
+                 "000000020000000000000004", "000000020000000000000005"):  # fmt: skip
+        (tmp_path / name).touch()
+    (tmp_path / "00000002.history").write_text("1\t0/4000100\tbefore 2026-11-28\n")
+    archive, size = _wal.Folder(str(tmp_path)), 16 << 20
+    ways = _wal.history(archive, "latest", 1)
+    assert ways == [(1, 0), (2, 0x4000100)] and _wal.history(archive, "1", 1) == [(1, 0)]
+    assert _wal.lines_from(ways, 1, 0x4000100) == ways and _wal.lines_from(ways, 1, 0x4000101) == []
+    assert _wal.missing(archive, 0x3000028, ways, size, 1e12) == ([], False)
+    assert _wal.missing(archive, 0x3000028, ways[:1], size, 1e12)[0] == [f"00000001000000000000000{n}" for n in (5, 6)]
 
 
 def test_segments() -> None:

@@ -6,6 +6,7 @@ from typing import Any, Dict, List
 
 from opsplay.agent import backups
 from opsplay.agent.host import Host
+from opsplay.modules.postgres import _wal
 
 KIND = "pg_basebackup"
 
@@ -37,26 +38,41 @@ def moment(host: Host, text: str) -> float:
     return (when - datetime(1970, 1, 1)).total_seconds() + float(fraction or 0)
 
 
-def chosen(host: Host, folder: str, named: str, target: float, text: str, system: str) -> backups.Backup:
-    """The newest base that was finished before the target. Fails when there is none, or the named one is younger."""
-    if named:
-        try:
-            found = [backups.load(host.expand(named))]
-        except backups.Unreadable as problem:
-            host.fail("%s; nothing was stopped" % problem)
-    else:
-        found = bases_below(folder)
+def found_in(host: Host, folder: str, named: str) -> List[backups.Backup]:
+    """The bases below a folder, or just the named one. Fails when that is none."""
+    if not named:
+        return bases_below(folder)
+    try:
+        return [backups.load(host.expand(named))]
+    except backups.Unreadable as problem:
+        host.fail("%s; nothing was stopped" % problem)
+
+
+def chosen(host: Host, found: List[backups.Backup], archive: Any, params: Any, target: float, system: str) -> Any:
+    """The newest base that was finished before the target, and the timelines from it on.
+
+    Fails when there is none, or when none that is old enough is on the way to the timeline that is to be followed.
+    """
     own = [base for base in found if system in ("", str(base.data["server"]["system_identifier"]))]
     older = [base for base in own if base.finished <= target]
     if not older:
-        _refuse(host, own, text)
-    return older[-1]
+        _refuse(host, own, params.target_time)
+    ways = _wal.history(archive, params.timeline, max(int(base.data["base"]["timeline"]) for base in older))
+    for base in reversed(older):
+        lines = _wal.lines_from(ways, int(base.data["base"]["timeline"]), _wal.number(base.data["base"]["end_lsn"]))
+        if lines:
+            return base, lines
+    text = "the timeline %s does not come from that of %s; nothing was stopped"
+    return host.fail(text % (params.timeline, older[-1].folder))
 
 
 def _refuse(host: Host, own: List[backups.Backup], text: str) -> None:
-    there = ", ".join("%s (ended %s)" % (base.stamp, base.data["finished"]) for base in own) or "none of this server"
-    words = "no base backup ended before %s: there is %s; a younger one would bring back what is to be undone"
-    host.fail((words + "; nothing was stopped") % (text, there))
+    there = ["%s (ended %s)" % (base.stamp, base.data["finished"]) for base in own]
+    words = there[0] if there else "none of this server"
+    if len(there) > 1:
+        words = "%s, the oldest of %d" % (there[0], len(there))
+    message = "no base backup ended before %s: there is %s; a younger one would bring back what is to be undone"
+    host.fail((message + "; nothing was stopped") % (text, words))
 
 
 def text_of(target: float) -> str:

@@ -17,9 +17,12 @@ from opsplay.modules.postgres import _clusters
 MARK = "opsplay_recovery"
 
 
-def begin(folder: str, spaces: List[str]) -> None:
-    """Put the mark into a new data directory, with the paths of its tablespaces. Raises OSError."""
-    path = os.path.join(folder, MARK)
+def begin(folder: str, spaces: List[str], beside: bool = False) -> None:
+    """Put the mark into a new data directory, with the paths of its tablespaces. Raises OSError.
+
+    `beside` puts it beside a directory that another program wants to find empty, until it may `enter`.
+    """
+    path = mark_beside(folder) if beside else os.path.join(folder, MARK)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         write_all(fd, "".join(space + "\n" for space in spaces).encode("utf-8", "surrogateescape"))
@@ -29,6 +32,17 @@ def begin(folder: str, spaces: List[str]) -> None:
     sync_directory(folder)
     for place in sorted({os.path.dirname(path) for path in [folder] + spaces}):
         sync_directory(place)
+
+
+def mark_beside(folder: str) -> str:
+    return "%s.%s" % (folder, MARK)
+
+
+def enter(folder: str) -> None:
+    """The mark beside a data directory goes into it. Raises OSError."""
+    os.rename(mark_beside(folder), os.path.join(folder, MARK))
+    sync_directory(folder)
+    sync_directory(os.path.dirname(folder))
 
 
 def end(folder: str) -> None:
@@ -46,9 +60,13 @@ def unfinished(cluster: Any) -> List[str]:
     for name in _clusters.listing(parent):
         path = os.path.join(parent, name)
         mine = name.startswith((own + "_new_", own + "_old_")) and os.path.isdir(path) and not os.path.islink(path)
-        if mine and (os.path.lexists(os.path.join(path, MARK)) or not os.listdir(path)):
+        if mine and (_marks(path) or not os.listdir(path)):
             found.append(path)
     return found
+
+
+def _marks(folder: str) -> List[str]:
+    return [path for path in (os.path.join(folder, MARK), mark_beside(folder)) if os.path.lexists(path)]
 
 
 def sweep(host: Host, cluster: Any) -> None:
@@ -60,10 +78,13 @@ def sweep(host: Host, cluster: Any) -> None:
             host.warn(text % (path, pid))
             continue
         stamp = path[-len("_20261128T101500") :]
-        for space in _clusters.lines_of(os.path.join(path, MARK)):
-            if space.startswith("/") and space.endswith(stamp) and os.path.isdir(space):
-                remove_tree(space)
+        for mark in _marks(path):
+            for space in _clusters.lines_of(mark):
+                if space.startswith("/") and space.endswith(stamp) and os.path.isdir(space):
+                    remove_tree(space)
         remove_tree(path)
+        if os.path.lexists(mark_beside(path)):
+            os.unlink(mark_beside(path))
         host.warn("%s, of a recovery that was interrupted, was removed" % path)
     end(cluster.data)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 from opsplay.agent import process, spawn
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Program, flow, from_file
-from opsplay.modules.postgres import _bases, _clusters, _leftovers, _psql, _scratch, _wal
+from opsplay.modules.postgres import _bases, _clusters, _leftovers, _pgbackrest, _psql, _scratch
 from opsplay.modules.postgres._server import as_account
 
 SETTINGS = ("restore_command", "recovery_target_time", "recovery_target_inclusive", "recovery_target_action",
@@ -36,7 +36,7 @@ class Recovery:
     It goes, with all that it holds, unless it was `kept`.
     """
 
-    def __init__(self, host: Host, cluster: Any, base: Any, archive: str, stamp: str) -> None:
+    def __init__(self, host: Host, cluster: Any, base: Any, archive: Any, stamp: str) -> None:
         self.host = host
         self.cluster = cluster
         self.base = base
@@ -57,17 +57,33 @@ class Recovery:
         if self._run:
             self.host.temporary.discard(self._run)
         if not self.kept:
-            for path in [self.folder] + list(self.spaces.values()):
+            for path in [self.folder] + list(self.spaces.values()) + [_leftovers.mark_beside(self.folder)]:
                 self.host.temporary.discard(path)
 
     def unpack(self) -> None:
-        """The base's files, proven by PostgreSQL's own manifest. Raises Failed, OSError."""
-        for oid, place in sorted(self.base.data["base"]["tablespaces"].items()):
+        """The base's files, proven by PostgreSQL's own manifest or by pgBackRest. Raises Failed, OSError."""
+        stanza = isinstance(self.archive, _pgbackrest.Stanza)
+        spaces = self.archive.spaces(self.base) if stanza else self.base.data["base"]["tablespaces"]
+        for oid, place in sorted(spaces.items()):
             self.spaces[oid] = "%s_%s" % (place.rstrip("/"), self.stamp)
         for path in [self.folder] + list(self.spaces.values()):
             os.mkdir(path, 0o700)
             self.host.temporary.paths.add(path)
-        _leftovers.begin(self.folder, list(self.spaces.values()))
+            self._give(path)
+        _leftovers.begin(self.folder, list(self.spaces.values()), beside=stanza)
+        if stanza:
+            mark = _leftovers.mark_beside(self.folder)
+            self.host.temporary.paths.add(mark)
+            self.archive.restore(self.base, self.folder, self.spaces)
+            _leftovers.enter(self.folder)
+            self.host.temporary.paths.discard(mark)
+        else:
+            self._untar()
+        if self.spaces:
+            lines = ["%s %s\n" % (oid, place) for oid, place in sorted(self.spaces.items())]
+            self._write("tablespace_map", "".join(lines))
+
+    def _untar(self) -> None:
         names = {entry["name"]: entry["name"].partition(".")[0] for entry in self.base.files if ".tar" in entry["name"]}
         for name, part in sorted(names.items()):
             target = {"base": self.folder, "pg_wal": os.path.join(self.folder, "pg_wal")}.get(part) or self.spaces[part]
@@ -84,9 +100,6 @@ class Recovery:
         verify = os.path.join(_clusters.bin_folder(self.host, self.cluster.version), "pg_verifybackup")
         words = [verify, "--no-parse-wal", "--quiet", "--ignore=%s" % _leftovers.MARK, self.folder]
         flow(self.host, [Program(self._as_owner(words))], text="verifying the base backup")
-        if self.spaces:
-            lines = ["%s %s\n" % (oid, place) for oid, place in sorted(self.spaces.items())]
-            self._write("tablespace_map", "".join(lines))
 
     def configure(self, params: Any, target: float) -> None:
         """Settings as they are in use, and those of the recovery."""
@@ -96,9 +109,8 @@ class Recovery:
                 _copy(os.path.join(self.cluster.data, name), os.path.join(self.folder, name))
         path = os.path.join(self.folder, "postgresql.auto.conf")
         lines = [line for line in _clusters.lines_of(path) if line and line.split(" ")[0] not in SETTINGS]
-        folder = self.archive.replace("%", "%%")
-        values = ("cp \"%s/%%f\" \"%%p\"" % folder, _bases.text_of(target), "on" if params.inclusive else "off",
-                  "promote", params.timeline)  # fmt: skip
+        values = (self.archive.restore_command(self.folder), _bases.text_of(target),
+                  "on" if params.inclusive else "off", "promote", params.timeline)  # fmt: skip
         lines += ["%s = '%s'" % (name, values[place]) for place, name in enumerate(SETTINGS)]
         self._write("postgresql.auto.conf", "\n".join(lines) + "\n")
         self._write("recovery.signal", "")
@@ -225,8 +237,3 @@ def _copy(source: str, target: str) -> None:
             if not data:
                 break
             copy.write(data)
-
-
-def lines_to(base: Any, archive: str, timeline: str) -> List[Tuple[int, int]]:
-    """The timelines that a recovery follows from a base on; empty when that one does not come from the base's."""
-    return _wal.history(archive, timeline, int(base.data["base"]["timeline"]))

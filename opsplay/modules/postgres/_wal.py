@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 from opsplay.modules.postgres import _clusters
 
@@ -30,37 +30,90 @@ def index_of(name: str, size: int) -> int:
     return int(name[8:16], 16) * (0x100000000 // size) + int(name[16:], 16)
 
 
-def history(folder: str, timeline: str, base: int) -> List[Tuple[int, int]]:
-    """The timelines from the base's on, each with the LSN at which it begins; `latest` is the newest there is.
+def begins(name: str, size: int) -> str:
+    """The LSN at which a segment begins."""
+    start = index_of(name, size) * size
+    return "%X/%X" % (start >> 32, start & 0xFFFFFFFF)
 
-    Empty when the timeline does not come from the base's.
+
+def end_segment(db: Any) -> str:
+    """End the segment that is written, so that it is archived. Returns its name. Raises SqlError.
+
+    One without a record is not ended; from 17 on its name is told all the same, and nobody ever archives it.
     """
-    known = [int(name[:8], 16) for name in _clusters.listing(folder) if name.endswith(".history") and len(name) == 16]
-    last = max(known + [base]) if timeline == "latest" else int(timeline)
+    db.execute("SELECT pg_create_restore_point('opsplay')")
+    return str(db.value("SELECT pg_walfile_name(pg_switch_wal()) AS w"))
+
+
+class Folder:
+    """An archive that is a folder on this host, as pg_archive's own command fills it; `place` is that folder."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def segments(self, log: int = 0) -> Dict[str, float]:
+        """Each segment, and when it was archived; those before the log file `log` (an LSN's upper half) may lack."""
+        names = [name for name in _clusters.listing(self.place) if is_segment(name)]
+        return {name: os.stat(os.path.join(self.place, name)).st_mtime for name in names}
+
+    def histories(self) -> List[int]:
+        """The timelines that have a history: all but the first."""
+        names = [name for name in _clusters.listing(self.place) if name.endswith(".history") and len(name) == 16]
+        return [int(name[:8], 16) for name in names]
+
+    def history(self, timeline: int) -> List[str]:
+        """The lines of a timeline's history."""
+        return _clusters.lines_of(os.path.join(self.place, "%08X.history" % timeline))
+
+    def holds(self, name: str) -> bool:
+        """Whether a segment, or a history, is there."""
+        return os.path.exists(os.path.join(self.place, name))
+
+    def restore_command(self, folder: str) -> str:
+        """How the server whose data directory is `folder` gets its log from here."""
+        return 'cp "%s/%%f" "%%p"' % self.place.replace("%", "%%")
+
+
+def history(archive: Any, timeline: str, newest: int) -> List[Tuple[int, int]]:
+    """The timelines that lead to one, oldest first, each with the LSN at which it begins.
+
+    `latest` is the newest there is, in the archive or of a base (`newest`).
+    """
+    last = max(archive.histories() + [newest]) if timeline == "latest" else int(timeline)
     found, begins = [], 0
-    lines = _clusters.lines_of(os.path.join(folder, "%08X.history" % last)) if last > 1 else []
-    for line in lines:
+    for line in archive.history(last) if last > 1 else []:
         words = line.split()
         if len(words) >= 2 and words[0].isdigit():
             found.append((int(words[0]), begins))
             begins = number(words[1])
-    found.append((last, begins))
-    numbers = [timeline_ for timeline_, _ in found]
-    return found[numbers.index(base) :] if base in numbers else []
+    return found + [(last, begins)]
 
 
-def missing(folder: str, start: int, lines: List[Tuple[int, int]], size: int, until: float) -> Tuple[List[str], bool]:
+def lines_from(lines: List[Tuple[int, int]], timeline: int, end: int) -> List[Tuple[int, int]]:
+    """The timelines of a recovery from a base on that ends at LSN `end`; empty when they do not come from that base."""
+    for place, (known, _) in enumerate(lines):
+        if known == timeline:
+            left = lines[place + 1][1] if place + 1 < len(lines) else end
+            return lines[place:] if end <= left else []
+    return []
+
+
+def on_way(lines: List[Tuple[int, int]], index: int, size: int) -> str:
+    """The segment of a number that a recovery along these timelines reads; empty before the first of them."""
+    timelines = [timeline for timeline, begins in lines if begins // size <= index]
+    return segment(timelines[-1], index, size) if timelines else ""
+
+
+def missing(archive: Any, start: int, lines: List[Tuple[int, int]], size: int, until: float) -> Tuple[List[str], bool]:
     """The segments that a recovery from LSN `start` to the time `until` needs and that are not there, and whether
     what is there reaches that time: a segment is archived after its last record was written."""
-    there: Dict[str, float] = {}
-    for name in _clusters.listing(folder):
-        if is_segment(name):
-            there[name] = os.stat(os.path.join(folder, name)).st_mtime
+    # Those of a timeline that was left, which may be of higher numbers, are on no way.
+    found = archive.segments(start >> 32)
+    there = {name: found[name] for name in found if name == on_way(lines, index_of(name, size), size)}
     newest = max([index_of(name, size) for name in there] or [0])
     absent: List[str] = []
     for index in range(start // size, newest + 1):
-        timeline = [number_ for number_, begins in lines if begins // size <= index][-1]
-        name = segment(timeline, index, size)
+        name = on_way(lines, index, size)
         if name not in there:
             absent.append(name)
         elif there[name] > until:

@@ -8,19 +8,25 @@ from typing import Any, Dict
 
 from opsplay.agent.host import Host
 from opsplay.agent.spec import Bool, Choice, Int, Path
-from opsplay.modules.postgres import _bases, _clusters, _psql, _server, _service, _wal
+from opsplay.modules.postgres import _bases, _clusters, _pgbackrest, _psql, _server, _service, _stanza, _wal
 from opsplay.modules.postgres._sql import literal
 
 PARAMS = dict(
     _server.CONNECTION,
-    dir=Path(required=True, help="The folder of the archive, best on another disk; it belongs to the server's account"),
+    **_pgbackrest.PARAMS,
+    dir=Path(help="The folder of the archive, best on another disk; it belongs to the server's account. The server's"
+             " own tools need it"),
+    repo=Path(help="With pgBackRest: the folder of a repository on this host; the stanza is written into"
+              " /etc/pgbackrest/conf.d. Without it pgBackRest's configuration is yours"),
+    retention=Int(min=1, help="With repo: so many full backups stay, and the log since the oldest; without it all"),
     wal_level=Choice("replica", "logical", default="replica", help="The least that the log holds"),
     timeout=Int(default=60, min=0, help="Seconds after which a segment is archived though it is not full; 0 for never"),
     restart=Bool(default=True, help="Restart the server where a setting asks for it; without it such a run fails"),
     wait=Int(default=60, min=1, help="Seconds to wait for the segment that proves it"),
     lag=Int(default=300, min=1, help="Fail when a segment has waited longer than so many seconds to be archived"),
-    bases=Path(help="The folder of base backups (DIR/NAME): what none of them needs is removed from the archive"),
-)
+    bases=Path(help="The folder of base backups (DIR/NAME): what none of them needs is removed from the archive; of"
+               " pgBackRest its own retention decides"),
+)  # fmt: skip
 CHECK = "exact"
 # An existing file is only right when it is the same; a new one is written beside, brought to the disk, and then bears
 # its name: ln(1) never replaces a file.
@@ -40,36 +46,43 @@ def command(folder: str) -> str:
 
 
 def run(host: Host, params: Any) -> Dict[str, Any]:
-    folder = host.expand(params.dir)
+    folder = host.expand(params.dir) if params.dir else ""
     if "'" in folder or "\\" in folder:
         host.fail("dir: %s holds a quote or a backslash, which archive_command cannot" % folder)
     server = _server.find_server(host, params)
     if server is None:
-        host.directory(folder)
-        host.note("", "archived to %s\n" % folder, "write-ahead log")
+        host.note("", "archived to %s\n" % (params.stanza or params.repo or folder), "write-ahead log")
         host.unknown("segment")
         return host.outcome(dir=folder)
     cluster = _service.own_cluster(host, server, "pg_archive")
-    host.directory(folder, mode=0o700, owner=cluster.owner)
-    restarts = _configure(host, params, server, cluster, folder)
+    stanza = _pgbackrest.chosen(host, params, cluster, params.repo or "")
+    if stanza is None:
+        if not folder:
+            host.fail("the server's own tools archive the log of %s: give dir" % cluster.name)
+        host.directory(folder, mode=0o700, owner=cluster.owner)
+        wanted, told = command(folder), {"tool": "server", "dir": folder}
+    else:
+        wanted, told = _pgbackrest.archive_command(stanza.name), {"tool": "pgbackrest", "stanza": stanza.name}
+        _stanza.ready(host, params, server, stanza, wanted)
+    restarts = _configure(host, params, server, cluster, wanted)
     segment = ""
-    if host.changed and not host.check:
-        segment = _prove(host, params, server, folder)
-    elif not host.check:
-        _refuse_failing(host, params, server)
     if host.check:
         host.unknown("segment")
-    removed = _prune(host, params, folder, server) if params.bases else []
-    return host.outcome(dir=folder, command=command(folder), segment=segment, restarted=restarts, removed=removed)
+    elif host.changed:
+        segment = _stanza.prove(host, params, stanza) if stanza else _prove(host, params, server, folder)
+    else:
+        _refuse_failing(host, params, server)
+    removed = _prune(host, params, folder, server) if params.bases and stanza is None else []
+    return host.outcome(command=wanted, segment=segment, restarted=restarts, removed=removed, **told)
 
 
-def _configure(host: Host, params: Any, server: Any, cluster: Any, folder: str) -> bool:
+def _configure(host: Host, params: Any, server: Any, cluster: Any, command_: str) -> bool:
     """Bring the settings; whether the server was, or would be, restarted."""
     with _psql.Psql(server) as db:
         now = {row["name"]: row for row in db.rows(
             "SELECT name, setting, context, pending_restart FROM pg_settings WHERE name IN"
             " ('wal_level', 'archive_mode', 'archive_command', 'archive_timeout')")}  # fmt: skip
-        wanted = {"archive_mode": "on", "archive_command": command(folder), "archive_timeout": str(params.timeout)}
+        wanted = {"archive_mode": "on", "archive_command": command_, "archive_timeout": str(params.timeout)}
         if LEVELS.index(now["wal_level"]["setting"]) < LEVELS.index(params.wal_level):
             wanted["wal_level"] = params.wal_level
         if now["archive_mode"]["setting"] == "always":
@@ -97,8 +110,7 @@ def _prove(host: Host, params: Any, server: Any, folder: str) -> str:
         if db.value("SELECT pg_is_in_recovery() AS r"):
             return ""
         before = int(db.value("SELECT failed_count AS n FROM pg_stat_archiver"))
-        db.execute("SELECT pg_create_restore_point('opsplay')")
-        name = str(db.value("SELECT pg_walfile_name(pg_switch_wal()) AS w"))
+        name = _wal.end_segment(db)
         deadline = time.monotonic() + params.wait
         while not os.path.exists(os.path.join(folder, name)):
             row = db.row("SELECT failed_count - %d AS n, last_failed_wal AS wal FROM pg_stat_archiver" % before) or {}

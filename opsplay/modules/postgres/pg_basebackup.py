@@ -10,17 +10,24 @@ from opsplay.agent import backups
 from opsplay.agent.host import Host
 from opsplay.agent.pipeline import Failed, Program, flow, from_file
 from opsplay.agent.sizes import existing
-from opsplay.agent.spec import Bool, Int, Name, Path
-from opsplay.modules.postgres import _bases, _psql, _restoring, _server, _service
+from opsplay.agent.spec import Bool, Choice, Int, Name, Path
+from opsplay.modules.postgres import _bases, _pgbackrest, _psql, _restoring, _server, _service, _stanza
 
 PARAMS = dict(
     _server.CONNECTION,
-    dir=Path(required=True, help="Where it goes, as DIR/NAME/TIME; the server's account must get there"),
+    **_pgbackrest.PARAMS,
+    type=Choice("full", "diff", "incr", default="full", help="With pgBackRest: full, what has changed since the last"
+                " full one, or since the last one"),
+    verify=Bool(default=False, help="With pgBackRest: have it read all that the repository holds, too (pgbackrest"
+                " verify, from 2.45 on). Without: every archive is always read"),
+    dir=Path(help="Where it goes, as DIR/NAME/TIME; the server's account must get there. The server's own tools need"
+             " it"),
     name=Name(help="NAME; without it the cluster's, as 15-main"),
     compress=Int(default=1, min=0, max=9, help="gzip's level; 0 for none"),
     fast=Bool(default=True, help="Begin with a checkpoint at once, instead of waiting for the next one"),
-    keep=Int(default=0, min=0, help="Remove all but so many of the newest, when this one is proven; 0 keeps all"),
-)
+    keep=Int(default=0, min=0, help="Remove all but so many of the newest, when this one is proven; 0 keeps all. Of"
+             " pgBackRest its own retention decides"),
+)  # fmt: skip
 CHECK = "exact"
 ABOUT = """SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
   current_setting('server_version') AS version, current_setting('server_version_num')::int / 10000 AS major,
@@ -32,12 +39,19 @@ ABOUT = """SELECT (SELECT system_identifier::text FROM pg_control_system()) AS s
 
 def run(host: Host, params: Any) -> Dict[str, Any]:
     server = _server.find_server(host, params)
+    stanza = None
+    if server is not None:
+        stanza = _pgbackrest.chosen(host, params, _service.own_cluster(host, server, "pg_basebackup"))
+    if stanza is not None:
+        return _by_pgbackrest(host, params, stanza)
+    if not params.dir and (server is not None or not params.stanza):
+        host.fail("the server's own tools make the base backup: give dir")
     name = params.name or (server.describe().strip("/").replace("/", "-") if server is not None else "server")
-    parent = os.path.join(host.expand(params.dir), name)
+    parent = os.path.join(host.expand(params.dir or ""), name)
     host.note("", "a base backup of the server\n", parent)
     if server is None or host.check:
         host.unknown("folder", "base", "size", "seconds")
-        return host.outcome(name=name)
+        return host.outcome(tool="server", name=name)
     cluster = _service.own_cluster(host, server, "pg_basebackup")
     began = time.time()
     with _psql.Psql(server) as db:
@@ -55,7 +69,19 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
             text = "the base backup is there, whole: %s; only the removal of older ones failed: %s"
             host.fail(text % (backup.folder, problem))
     told = {"folder": backup.folder, "base": backup.data["base"], "size": backup.size}
-    return host.outcome(name=name, seconds=round(time.time() - began, 2), **told)
+    return host.outcome(tool="server", name=name, seconds=round(time.time() - began, 2), **told)
+
+
+def _by_pgbackrest(host: Host, params: Any, stanza: Any) -> Dict[str, Any]:
+    host.note("", "a %s backup of %s\n" % (params.type, stanza.cluster.name), stanza.place)
+    told = {"tool": "pgbackrest", "stanza": stanza.name, "name": stanza.name}
+    if host.check:
+        host.unknown("label", "base", "size", "seconds", "started", "finished")
+        return host.outcome(**told)
+    began = time.time()
+    with host.lock("pg-base-%s" % stanza.name):
+        told.update(_stanza.back_up(host, params, stanza))
+    return host.outcome(seconds=round(time.time() - began, 2), **told)
 
 
 def _copied(host: Host, params: Any, server: Any, parent: str, name: str, about: Any, began: float) -> Any:

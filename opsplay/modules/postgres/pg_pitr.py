@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Dict
+from typing import Any, Dict, Tuple
 
 from opsplay.agent import backups, confirmation
 from opsplay.agent.host import Host
@@ -13,6 +13,7 @@ from opsplay.agent.spec import Bool, Int, List, Name, Path, Raw, Str
 from opsplay.modules.postgres import (
     _bases,
     _leftovers,
+    _pgbackrest,
     _psql,
     _recovery,
     _restoring,
@@ -24,11 +25,12 @@ from opsplay.modules.postgres import (
 
 PARAMS = dict(
     _server.CONNECTION,
+    **_pgbackrest.PARAMS,
     target_time=Str(required=True, help="The moment, with its zone, e.g. 2026-11-28 12:00:00+00"),
     inclusive=Bool(default=True, help="Whether what was committed at just that moment is there"),
-    bases=Path(required=True, help="The folder of base backups, DIR/NAME of pg_basebackup"),
-    base=Path(help="One base backup, instead of the newest that had ended before the moment"),
-    archive=Path(required=True, help="The folder of the archived log, dir of pg_archive"),
+    bases=Path(help="The folder of base backups, DIR/NAME of pg_basebackup; the server's own tools need it"),
+    base=Path(help="One base backup (of pgBackRest: its label) instead of the newest that had ended before the moment"),
+    archive=Path(help="The folder of the archived log, dir of pg_archive; the server's own tools need it"),
     timeline=Str(default="latest", help="The timeline to follow: latest, or a number"),
     db=Name(default="postgres", help="The database that verify_queries ask"),
     verify_queries=List(of=Raw(), split=False, default=[], help="Queries that must give true, or {query, equals},"
@@ -53,11 +55,13 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
         host.unknown("kept", "base", "stopped_at", "timeline")
         return host.outcome()
     cluster = _service.own_cluster(host, server, "pg_pitr")
-    archive = host.expand(params.archive)
+    tool, archive, found = _source(host, params, cluster)
     with _writers.Writers(host, params.writers, params.start_writers) as writers:
-        base = _bases.chosen(host, host.expand(params.bases), params.base or "", target, params.target_time,
-                             system_of(host, cluster))  # fmt: skip
-        _refuse(host, params, cluster, server, base, archive, target)
+        try:
+            base, lines = _bases.chosen(host, found, archive, params, target, _control(host, cluster)[0])
+            _refuse(host, params, cluster, server, base, archive, lines, target)
+        except Failed as problem:
+            host.fail("%s; nothing was stopped" % problem)
         confirmation.require(host, params.confirm, "recover %s" % cluster.name)
         after = "at %s, from the base %s of %s\nthe old data directory is kept as %s_old_<time>\n"
         words = (_bases.text_of(target), base.folder, base.data["finished"], cluster.data)
@@ -66,66 +70,86 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
             _leftovers.told(host, cluster)
             writers.stop()
             host.unknown("kept", "stopped_at", "timeline", "seconds")
-            return host.outcome(base=base.folder)
+            return host.outcome(tool=tool, base=base.folder)
         with host.lock("pg-server-%s" % cluster.name.replace("/", "-")):
             _leftovers.sweep(host, cluster)
-            found = _recovered(host, params, cluster, server, base, archive, target, writers)
-    return host.outcome(base=base.folder, **found)
+            told = _recovered(host, params, cluster, server, base, archive, target, writers)
+    return host.outcome(tool=tool, base=base.folder, **told)
 
 
-def system_of(host: Host, cluster: Any) -> str:
-    """The identifier of a cluster by its control file; empty when that cannot be read."""
+def _source(host: Host, params: Any, cluster: Any) -> Any:
+    """Which tool brings the cluster back, the archive of its log, and the bases there are."""
+    stanza = _pgbackrest.chosen(host, params, cluster)
+    if stanza is None:
+        if not params.bases or not params.archive:
+            host.fail("the server's own tools recover %s: give bases and archive" % cluster.name)
+        found = _bases.found_in(host, host.expand(params.bases), params.base or "")
+        return "server", _wal.Folder(host.expand(params.archive)), found
+    try:
+        found = stanza.bases(*_control(host, cluster))
+    except Failed as problem:
+        host.fail("%s; nothing was stopped" % problem)
+    if params.base:
+        known, found = found, [base for base in found if base.folder == params.base]
+        if not found:
+            there = ", ".join(base.folder for base in known) or "none"
+            host.fail("base: %s has no backup %s of this server; there is %s" % (stanza.place, params.base, there))
+    return "pgbackrest", stanza, found
+
+
+def _control(host: Host, cluster: Any) -> Tuple[str, int]:
+    """The identifier of a cluster by its control file (empty when that cannot be read), and its segments' size."""
     from opsplay.modules.postgres import _clusters
 
     program = os.path.join(_clusters.bin_folder(host, cluster.version), "pg_controldata")
-    done = host.query([program, cluster.data], env={"LC_ALL": "C"})
-    for line in done.stdout.split("\n"):
-        if line.startswith("Database system identifier:"):
-            return line.partition(":")[2].strip()
-    return ""
+    said = host.query([program, cluster.data], env={"LC_ALL": "C"}).stdout.split("\n")
+    found = {name: value.strip() for name, _, value in (line.partition(":") for line in said)}
+    return found.get("Database system identifier", ""), int(found.get("Bytes per WAL segment") or 16 << 20)
 
 
-def _refuse(host: Host, params: Any, cluster: Any, server: Any, base: Any, archive: str, target: float) -> None:
+def _refuse(
+    host: Host, params: Any, cluster: Any, server: Any, base: Any, archive: Any, lines: Any, target: float
+) -> None:
     """Fail on all that can be known before anything is stopped."""
     if os.path.ismount(cluster.data):
         host.fail("%s is a mount point, which cannot be renamed: keep the data in a folder below it" % cluster.data)
     if str(base.data["server"]["major"]) != str(cluster.major):
         host.fail("%s is of PostgreSQL %s, %s is not" % (base.folder, base.data["server"]["major"], cluster.name))
+    if base.data["base"].get("error"):
+        host.warn("pgBackRest has found pages with a wrong checksum when it made %s" % base.folder)
     damaged = backups.damage(host, base)
     if damaged:
         host.fail("the base backup is damaged: %s; nothing was stopped" % "; ".join(damaged))
     _restoring.refuse_full(host, server, os.path.dirname(cluster.data), int(base.data["base"]["size"]),
                            "the recovery of %s" % cluster.name)  # fmt: skip
-    lines = _recovery.lines_to(base, archive, params.timeline)
-    if not lines:
-        host.fail("the timeline %s does not come from that of %s; nothing was stopped" % (params.timeline, base.folder))
     size, start = int(base.data["base"]["segment_size"]), _wal.number(base.data["base"]["start_lsn"])
     absent, reached = _wal.missing(archive, start, lines, size, target)
     if absent:
         shown = ", ".join(absent[:3]) + (" and %d more" % (len(absent) - 3) if len(absent) > 3 else "")
-        host.fail("the log has a gap: %s is not in %s; nothing was stopped" % (shown, archive))
+        host.fail("the log has a gap: %s is not in %s; nothing was stopped" % (shown, archive.place))
     if not reached and not host.check:
         _archive_rest(host, server, archive)
 
 
-def _archive_rest(host: Host, server: Any, archive: str) -> None:
+def _archive_rest(host: Host, server: Any, archive: Any) -> None:
     """What the server in use has written last is not archived yet: let it be."""
     try:
         with _psql.Psql(server) as db:
-            name = str(db.value("SELECT pg_walfile_name(pg_switch_wal()) AS w"))
+            name = _wal.end_segment(db)
     except _psql.SqlError as problem:
         host.warn("the last log of the server in use could not be archived: %s" % problem)
         return
     deadline = time.monotonic() + SWITCH_SECONDS
-    while not os.path.exists(os.path.join(archive, name)):
+    while not archive.holds(name):
         if time.monotonic() > deadline:
-            host.fail("%s was not archived to %s within %d s; nothing was stopped" % (name, archive, SWITCH_SECONDS))
-        host.progress("waiting for %s in %s" % (name, archive))
+            text = "%s was not archived to %s within %d s; nothing was stopped"
+            host.fail(text % (name, archive.place, SWITCH_SECONDS))
+        host.progress("waiting for %s in %s" % (name, archive.place))
         time.sleep(0.1)
 
 
 def _recovered(
-    host: Host, params: Any, cluster: Any, server: Any, base: Any, archive: str, target: float, writers: Any
+    host: Host, params: Any, cluster: Any, server: Any, base: Any, archive: Any, target: float, writers: Any
 ) -> Dict[str, Any]:
     began = time.monotonic()
     stamp = time.strftime("%Y%m%dT%H%M%S")
@@ -148,7 +172,11 @@ def _recovered(
         stopped_at = new.stopped_at()
         writers.stop()
         kept = _exchange(host, cluster, server, new, stamp)
-    archived = _await_archived(host, server, archive, timeline)
+    try:
+        archived = _await_archived(host, server, archive, timeline)
+    except Failed as problem:
+        archived = False
+        host.warn("whether the new timeline is archived is not known: %s" % problem)
     seconds = round(time.monotonic() - began, 2)
     return {"kept": kept, "stopped_at": stopped_at, "timeline": timeline, "archived": archived, "seconds": seconds,
             "stopped": writers.stopped}  # fmt: skip
@@ -170,16 +198,15 @@ def _exchange(host: Host, cluster: Any, server: Any, new: Any, stamp: str) -> st
     return kept
 
 
-def _await_archived(host: Host, server: Any, archive: str, timeline: int) -> bool:
+def _await_archived(host: Host, server: Any, archive: Any, timeline: int) -> bool:
     """Whether the new timeline is archived; without archiving there is nothing to wait for."""
     with _psql.Psql(server) as db:
         if db.value("SELECT current_setting('archive_mode') AS m") == "off":
             host.warn("the server does not archive its log: it cannot be recovered to a moment from now on")
             return False
-        name = str(db.value("SELECT pg_walfile_name(pg_switch_wal()) AS w"))
+        name = _wal.end_segment(db)
     deadline = time.monotonic() + SWITCH_SECONDS
-    wanted = [os.path.join(archive, name), os.path.join(archive, "%08X.history" % timeline)]
-    while not all(os.path.exists(path) for path in wanted):
+    while not (archive.holds(name) and archive.holds("%08X.history" % timeline)):
         if time.monotonic() > deadline:
             host.warn("the new timeline is not archived after %d s; look into the server's log" % SWITCH_SECONDS)
             return False
