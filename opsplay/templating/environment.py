@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any, cast
 
@@ -159,6 +160,24 @@ class _Typed(_Unfolded, NativeCodeGenerator):
     """Constants keep their type too: Jinja would write them into the code as text."""
 
 
+# Jinja's own filters that give their items only once. Ansible makes lists of them, which have a length and can be
+# looked into again.
+GENERATING = frozenset(
+    {"batch", "items", "map", "reject", "rejectattr", "reverse", "select", "selectattr", "slice", "unique"}
+)
+
+
+def to_list(filter_of_jinja: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter with a list for a generator; what Jinja has noted on the function is kept."""
+
+    @functools.wraps(filter_of_jinja)
+    def listing(*args: Any, **options: Any) -> Any:
+        found = filter_of_jinja(*args, **options)
+        return list(found) if isinstance(found, Iterator) else found
+
+    return listing
+
+
 class _Base(SandboxedEnvironment):
     """What both environments share."""
 
@@ -169,7 +188,8 @@ class _Base(SandboxedEnvironment):
         extensions = ["jinja2.ext.do", "jinja2.ext.loopcontrols"]
         super().__init__(undefined=Undefined, extensions=extensions, cache_size=0, optimized=False, **options)
         known_filters, known_tests = cast(Functions, self.filters), cast(Functions, self.tests)
-        self.filters = cast(Any, Registry({**known_filters, **FILTERS}, filters.of_collections))
+        of_jinja = {name: to_list(known) if name in GENERATING else known for name, known in known_filters.items()}
+        self.filters = cast(Any, Registry({**of_jinja, **FILTERS}, filters.of_collections))
         self.tests = cast(Any, Registry({**known_tests, **TESTS}, tests.of_collections))
         self.globals.update(now=now, undef=undef)
 

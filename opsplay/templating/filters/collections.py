@@ -41,9 +41,13 @@ def unique_filter(
         return unique(values)
 
 
-def symmetric_difference(left: Any, right: Any) -> list[Any]:
-    first, second = as_list(left), as_list(right)
-    return unique([item for item in first + second if (item in first) != (item in second)])
+def symmetric_difference(left: list[Any], right: list[Any]) -> list[Any]:
+    return unique([item for item in left + right if (item in left) != (item in right)])
+
+
+def of_sets(combined: Callable[[list[Any], list[Any]], list[Any]]) -> Callable[[Any, Any], list[Any]]:
+    """A filter of two lists, each looked through once."""
+    return lambda left, right: unique(combined(as_list(left), as_list(right)))
 
 
 def flatten(value: Any, levels: int | None = None, skip_nulls: bool = True) -> list[Any]:
@@ -152,10 +156,10 @@ def lists(groups: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "unique": unique_filter,
-    "union": lambda left, right: unique([*as_list(left), *as_list(right)]),
-    "intersect": lambda left, right: unique([item for item in as_list(left) if item in as_list(right)]),
-    "difference": lambda left, right: unique([item for item in as_list(left) if item not in as_list(right)]),
-    "symmetric_difference": symmetric_difference,
+    "union": of_sets(lambda left, right: left + right),
+    "intersect": of_sets(lambda left, right: [item for item in left if item in right]),
+    "difference": of_sets(lambda left, right: [item for item in left if item not in right]),
+    "symmetric_difference": of_sets(symmetric_difference),
     "zip": lambda first, *others: lists(zip(first, *others, strict=False)),
     "zip_longest": lambda *values, fillvalue=None: lists(itertools.zip_longest(*values, fillvalue=fillvalue)),
     "product": lambda *values, repeat=1: lists(itertools.product(*values, repeat=repeat)),
