@@ -316,3 +316,96 @@ def test_without_its_password_a_store_stays_shut(tmp_path: Path) -> None:
     assert open_with(tmp_path, SECRETS).code == 0
     done = Done(tmp_path, OPEN % "min_length: 3")
     assert done.code == 2 and "the secrets cannot be opened" in done.text
+
+
+# --- secret_store on a server ---
+
+FROM_SERVER = """
+- hosts: h1
+  gather_facts: false
+  tasks:
+    - {name: open, secret_store: {url: "%s", path: app/db, required: [db_password], timeout: 2, %s}, register: opened}
+    - {name: used, debug: {msg: "{{ db_password }} of {{ opened.names | join(' ') }}"}}
+"""
+KEPT = {"db_password": "7f3a-{{ 1 + 1 }}-55d0", "port": 5432}
+
+
+class Bao(http.server.BaseHTTPRequestHandler):
+    """The answers that OpenBao's API documents for its key-value store of version 2, and for a role's login."""
+
+    sealed = False
+
+    def do_GET(self) -> None:
+        token = self.headers.get("X-Vault-Token")
+        if self.sealed:
+            self.answer(503, {"errors": ["Vault is sealed"]})
+        elif token not in ("s.good", "s.of-role"):
+            self.answer(403, {"errors": ["permission denied"]})
+        elif self.path == "/v1/secret/data/app/db":
+            self.answer(200, {"data": {"data": KEPT, "metadata": {"version": 3, "deletion_time": "", "destroyed": False}}})
+        elif self.path == "/v1/old/data/app/db":
+            gone = {"version": 3, "deletion_time": "2026-11-28T00:00:00Z", "destroyed": False}
+            self.answer(404, {"data": {"data": None, "metadata": gone}})
+        else:
+            self.answer(404, {"errors": []})
+
+    def do_POST(self) -> None:
+        given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if (self.path, given) == ("/v1/auth/approle/login", {"role_id": "app", "secret_id": "role-secret"}):
+            self.answer(200, {"auth": {"client_token": "s.of-role"}})
+        else:
+            self.answer(400, {"errors": ["invalid role or secret ID"]})
+
+    def answer(self, status: int, body: Any) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *words: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def bao() -> Iterator[str]:
+    Bao.sealed = False
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bao) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("words", ["token: s.good", "role_id: app, role_secret: role-secret"])
+def test_a_server_keeps_the_secrets(tmp_path: Path, bao: str, words: str) -> None:
+    """They are masked, and data: what looks like a template is none."""
+    done = Done(tmp_path, FROM_SERVER % (bao, words))
+    assert done.code == 0 and done.tasks("h1") == [("open", "ok"), ("used", "ok")], done.text
+    shown = done.text + json.dumps(done.events)
+    assert "7f3a" not in shown and "55d0" not in shown and "of db_password port" in shown
+    assert "s.good" not in shown and "role-secret" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("token: s.bad", "does not let this token read secret/app/db"),
+        ("token: s.good, mount: old", "has no secret old/app/db, or its newest version was deleted"),
+        ("token: s.good, mount: none", "has no secret none/app/db"),
+        ("role_id: app, role_secret: wrong", "refuses secret/app/db: invalid role or secret ID"),
+        ("token: s.good, min_length: 30", "db_password has 21 characters, at least 30 are wanted"),
+        ("min_length: 3", "no token for http"),
+    ],
+)
+def test_what_a_server_refuses_is_said(tmp_path: Path, bao: str, words: str, said: str) -> None:
+    done = Done(tmp_path, FROM_SERVER % (bao, words))
+    assert done.code == 2 and said in done.text, done.text
+
+
+def test_a_server_that_is_sealed_or_away_is_said(tmp_path: Path, bao: str) -> None:
+    Bao.sealed = True
+    done = Done(tmp_path, FROM_SERVER % (bao, "token: s.good"))
+    assert done.code == 2 and "is sealed: unseal it" in done.text
+    done = Done(tmp_path, FROM_SERVER % ("http://127.0.0.1:9", "token: s.good"))
+    assert done.code == 2 and "cannot be reached; a store that has to open at a recovery site is a file" in done.text
