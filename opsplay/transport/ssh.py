@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import socket
@@ -141,11 +142,16 @@ class ChannelStream:
         return self._errors.text()
 
     def finish(self) -> int:
-        self._channel.shutdown_write()
-        return self._channel.recv_exit_status()
+        try:
+            self._channel.shutdown_write()
+            return self._channel.recv_exit_status()
+        except (OSError, EOFError, paramiko.SSHException) as problem:
+            raise ConnectionLost(f"{self._name}: the connection was lost") from problem
 
     def close(self) -> None:
-        self._channel.close()
+        # To say goodbye is no use where the connection has just ended.
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.close()
 
 
 def jumps(target: Target) -> tuple[str, ...]:
