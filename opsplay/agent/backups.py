@@ -34,6 +34,9 @@ VERSION = 1
 OPSPLAY = "0.1.0"
 # The tag of a backup that is made in need: it never becomes `latest`, and nothing is pruned after it.
 EMERGENCY = "emergency"
+# The same, of the state that a restore replaces: chosen by its stamp alone, or a second run would bring it back.
+BEFORE_RESTORE = "before-restore"
+NEEDED = (EMERGENCY, BEFORE_RESTORE)
 # How thoroughly a backup was looked at when it was made, from its table of contents to a restore.
 LEVELS = ("list", "read", "restore")
 # Seconds that an interruption waits for a backup to be put into place.

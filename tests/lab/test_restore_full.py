@@ -115,7 +115,8 @@ def test_what_is_asked_for_goes_back(service: Service, kind: str, after: str) ->
     assert service.look() == after
     assert len(service.sets()) == len(before) + 1, "the state from before is in a set of its own"
     tags = service.host.run("grep -h '\"tag\"' /var/backups/opsplay/sample/*/manifest.json").stdout
-    assert "emergency" in tags and service.host.run("systemctl is-active 'sample@*'").stdout.split() == ["active"] * 3
+    assert "before-restore" in tags
+    assert service.host.run("systemctl is-active 'sample@*'").stdout.split() == ["active"] * 3
 
 
 def test_redis_keeps_it_over_a_restart(service: Service) -> None:

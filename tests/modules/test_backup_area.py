@@ -97,6 +97,15 @@ def test_what_is_not_good_enough(tmp_path: Path, params: dict[str, Any], message
     assert (message in result["msg"]) if message else not result.get("failed"), result
 
 
+def test_what_a_restore_has_replaced_is_chosen_by_its_stamp_alone(tmp_path: Path) -> None:
+    """A restore to an emergency's set that is run again takes the same set again."""
+    need, replaced = make(tmp_path, 2, tag="emergency"), make(tmp_path, 1, tag="before-restore")
+    chosen = run(CATALOG, {"dir": str(tmp_path), "select": "latest", "tags": True})["selected"]
+    assert chosen["stamp"] == need.name
+    named = {"dir": str(tmp_path), "select": "latest", "tags": True, "stamp": replaced.name}
+    assert run(CATALOG, named)["selected"]["stamp"] == replaced.name
+
+
 def test_an_empty_folder_says_so(tmp_path: Path) -> None:
     assert run(CATALOG, {"dir": str(tmp_path)})["backups"] == []
     assert "no backups at all" in run(CATALOG, {"dir": str(tmp_path), "select": "latest"})["msg"]

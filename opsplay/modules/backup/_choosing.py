@@ -69,4 +69,4 @@ def choose(sets: List[Dict[str, Any]], params: Params) -> List[Dict[str, Any]]:
 
 def is_verified(manifest: Dict[str, Any]) -> bool:
     """Whether a set may be chosen by itself: looked at when it was made, and not made in need of a damaged service."""
-    return bool((manifest.get("verified") or {}).get("level")) and manifest.get("tag") != backups.EMERGENCY
+    return bool((manifest.get("verified") or {}).get("level")) and manifest.get("tag") not in backups.NEEDED

@@ -30,7 +30,7 @@ PARAMS = {
     "before": Str(
         help="Only those whose data is older than this moment, with its zone: 2026-11-28T02:00:00Z, or with +01:00"
     ),
-    "tags": Bool(default=False, help="Let `select` take tagged ones, too, such as those of an emergency"),
+    "tags": Bool(default=False, help="Let `select` take tagged ones, too; what a restore has replaced only by `stamp`"),
     "signed_by": SIGNED_BY,
     "check": Bool(default=False, help="Compare the hash of each file of the selected one"),
     "max_age": Int(min=1, help="Fail when the newest (that `select` would take) is older than so many hours"),
@@ -67,7 +67,8 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
 def choose(host: Host, params: Any, directory: str, names: List[str], found: List[Backup]) -> Backup:
     """The newest that is good enough. Fails when there is none, or it is too old."""
     kind = params.select or "latest"
-    fit = [backup for backup in found if (params.tags or not backup.tag) and good_enough(backup, kind, params.level)]
+    wanted = [backup for backup in found if not backup.tag or params.tags and may_be_chosen(backup, params)]
+    fit = [backup for backup in wanted if good_enough(backup, kind, params.level)]
     selected, refused = first_good(host, params, fit)
     for reason in refused:
         host.warn("not chosen: %s" % reason)
@@ -82,6 +83,10 @@ def choose(host: Host, params: Any, directory: str, names: List[str], found: Lis
     if params.max_age and age > params.max_age:
         host.fail("the newest backup, %s, is %.1f hours old; max_age is %d" % (selected.folder, age, params.max_age))
     return selected
+
+
+def may_be_chosen(backup: Backup, params: Any) -> bool:
+    return bool(params.stamp) or backup.tag != backups.BEFORE_RESTORE
 
 
 def first_good(host: Host, params: Any, fit: List[Backup]) -> Tuple[Optional[Backup], List[str]]:

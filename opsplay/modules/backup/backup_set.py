@@ -47,7 +47,7 @@ PARAMS = dict(
                             "exclude, live (files may change meanwhile) by the part's name"),
         "config": Raw(default=["config"], help="The names of those archives that hold configuration"),
         "release": Path(help="A link whose target names the release, for the record"),
-        "tag": Name(help="A word that keeps the set from being pruned"),
+        "tag": Name(help="A word that keeps the set from being pruned; of type emergency `emergency`"),
         "encrypt": ENCRYPT,
         "sign": SIGN,
         "wait": Int(default=600, min=0, help="Seconds to wait for another backup of this set"),
@@ -192,7 +192,7 @@ def make(
         host.warn("the set %s lies in the clear in %s; give encrypt" % (params.name, directory))
     manifest = {
         "version": backups.VERSION, "kind": "backup_set", "name": params.name, "type": params.type,
-        "tag": backups.EMERGENCY if params.type == "emergency" else params.tag or "",
+        "tag": params.tag or (backups.EMERGENCY if params.type == "emergency" else ""),
         "opsplay": backups.OPSPLAY, "host": os.uname().nodename,
         "started": backups.moment(began), "finished": backups.moment(),
         "release": os.path.basename(os.path.realpath(params.release)) if params.release else "",
