@@ -294,6 +294,8 @@ def rebuilt(site: Site) -> Site:
 def test_a_service_that_is_not_proven_there_goes_on_here(rebuilt: Site) -> None:
     app, dr = rebuilt.lab.hosts["app1"], rebuilt.lab.hosts["dr1"]
     keys = {**rebuilt.known["keys"], "failover_to": "app1"}
+    preview = rebuilt.run("failover", "--check", **keys)
+    assert preview.code == 0 and ("dr1", "The service stops, for a restart, too") in preview.changed(), preview.out
     refused = rebuilt.run("failover", confirm_failover="yes", **keys)
     assert refused.code == 2 and "the confirmation 'move sample from dr1 to app1' is needed" in refused.out
     assert dr.run(UNITS, check=False).stdout == "active\nactive\nactive\nenabled\n"
