@@ -87,7 +87,7 @@ def refuse(host: Host, backup: backups.Backup, signers: List[str]) -> None:
     """
     if not signers:
         return
-    public_keys(host, signers)
+    allowed = public_keys(host, signers)
     try:
         with open(backup.path(backups.MANIFEST), "rb") as file:
             content = file.read()
@@ -99,12 +99,11 @@ def refuse(host: Host, backup: backups.Backup, signers: List[str]) -> None:
         raise Refused("%s cannot be read: %s" % (problem.filename, problem.strerror)) from None
     if not same(content, backup.data):
         raise Refused("%s: its manifest has changed while it was read" % backup.folder)
-    judge(host, backup.folder, content, signature, signers)
+    judge(host, backup.folder, content, signature, allowed)
 
 
-def judge(host: Host, what: str, content: bytes, signature: Optional[bytes], signers: List[str]) -> None:
-    """Raises Refused unless one of the signers' keys has made this signature (None: there is none) of this manifest."""
-    allowed = public_keys(host, signers)
+def judge(host: Host, what: str, content: bytes, signature: Optional[bytes], allowed: List[str]) -> None:
+    """Raises Refused unless one of `public_keys` has made this signature (None: there is none) of this manifest."""
     if signature is None:
         raise Refused("%s is not signed: it has no %s, and signed_by asks for one" % (what, SIGNATURE))
     by = signer_of(signature)

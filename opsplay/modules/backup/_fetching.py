@@ -73,7 +73,8 @@ def refuse_unsigned(host: Host, store: Store, entry: Dict[str, Any], params: Par
     content = small(store, above + backups.MANIFEST, MANIFEST_MOST)
     if not signatures.same(content, entry["manifest"]):
         raise signatures.Refused("%s: its manifest has changed while it was read" % what)
-    signatures.judge(host, what, content, signature, params.signed_by)
+    allowed = signatures.public_keys(host, params.signed_by)
+    signatures.judge(host, what, content, signature, allowed)
 
 
 def small(store: Store, path: str, most: int) -> bytes:

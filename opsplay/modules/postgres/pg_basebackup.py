@@ -39,9 +39,8 @@ ABOUT = """SELECT (SELECT system_identifier::text FROM pg_control_system()) AS s
 
 def run(host: Host, params: Any) -> Dict[str, Any]:
     server = _server.find_server(host, params)
-    stanza = None
-    if server is not None:
-        stanza = _pgbackrest.chosen(host, params, _service.own_cluster(host, server, "pg_basebackup"))
+    cluster: Any = _service.own_cluster(host, server, "pg_basebackup") if server is not None else None
+    stanza = _pgbackrest.chosen(host, params, cluster) if cluster is not None else None
     if stanza is not None:
         return _by_pgbackrest(host, params, stanza)
     if not params.dir and (server is not None or not params.stanza):
@@ -52,7 +51,6 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
     if server is None or host.check:
         host.unknown("folder", "base", "size", "seconds")
         return host.outcome(tool="server", name=name)
-    cluster = _service.own_cluster(host, server, "pg_basebackup")
     began = time.time()
     with _psql.Psql(server) as db:
         about: Any = db.row(ABOUT)
