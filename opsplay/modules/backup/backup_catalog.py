@@ -67,8 +67,7 @@ def run(host: Host, params: Any) -> Dict[str, Any]:
 def choose(host: Host, params: Any, directory: str, names: List[str], found: List[Backup]) -> Backup:
     """The newest that is good enough. Fails when there is none, or it is too old."""
     kind = params.select or "latest"
-    wanted = [backup for backup in found if not backup.tag or params.tags and may_be_chosen(backup, params)]
-    fit = [backup for backup in wanted if good_enough(backup, kind, params.level)]
+    fit = [backup for backup in found if may_be_chosen(backup, params) and good_enough(backup, kind, params.level)]
     selected, refused = first_good(host, params, fit)
     for reason in refused:
         host.warn("not chosen: %s" % reason)
@@ -86,7 +85,10 @@ def choose(host: Host, params: Any, directory: str, names: List[str], found: Lis
 
 
 def may_be_chosen(backup: Backup, params: Any) -> bool:
-    return bool(params.stamp) or backup.tag != backups.BEFORE_RESTORE
+    """What is not tagged; with `tags` the others, too, but for what a restore has replaced: that by its stamp alone."""
+    if not backup.tag:
+        return True
+    return bool(params.tags and (params.stamp or backup.tag != backups.BEFORE_RESTORE))
 
 
 def first_good(host: Host, params: Any, fit: List[Backup]) -> Tuple[Optional[Backup], List[str]]:
