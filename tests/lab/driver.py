@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from opsplay.lab import Lab, LabHost
+from tests import CACHE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,7 +61,7 @@ class Driver:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ANSIBLE_", "OPSPLAY_"))
         }
-        return {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT)}
+        return {**kept, "HOME": str(home), "XDG_CACHE_HOME": str(CACHE), "PYTHONPATH": str(ROOT)}
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "opsplay", *arguments]

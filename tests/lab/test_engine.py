@@ -161,10 +161,10 @@ def test_interrupting_ends_remote_work_and_prints_the_recap(driver: Driver, lab:
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
-    wait_until(lambda: not any(sleeping(host) for host in lab.hosts.values()), 5 - (time.monotonic() - began), "ended")
+    wait_until(lambda: not any(sleeping(host) for host in lab.hosts.values()), 10 - (time.monotonic() - began), "ended")
     assert process.returncode == 99, err
     assert "RECAP" in out and "interrupted" in out
-    wait_until(lambda: not any(agents(host) for host in lab.hosts.values()), 5, "the agents are gone")
+    wait_until(lambda: not any(agents(host) for host in lab.hosts.values()), 10, "the agents are gone")
 
 
 def sleeping(host: object) -> bool:

@@ -355,7 +355,7 @@ def test_wait_for_a_port(listener: socket.socket) -> None:
     later(0.3, listener.close)
     assert wait(port=port, state="stopped", timeout=5)["elapsed"] in (0, 1)
     gone = wait(port=port, timeout=1)
-    assert gone["failed"] and gone["msg"] == f"Timeout when waiting for 127.0.0.1:{port}" and gone["elapsed"] == 1
+    assert gone["failed"] and gone["msg"] == f"Timeout when waiting for 127.0.0.1:{port}" and gone["elapsed"] in (1, 2)
     assert wait(port=port, timeout=0, msg="mine")["msg"] == "mine"
 
 
@@ -370,7 +370,7 @@ def test_wait_for_what_a_port_says(listener: socket.socket) -> None:
     result = wait(port=listener.getsockname()[1], search_regex=r"^SSH-(?P<version>\S+?)-(\w+)", timeout=5)
     assert (result["match_groups"], result["match_groupdict"]) == (["2.0", "Test"], {"version": "2.0"})
     failed = wait(port=listener.getsockname()[1], search_regex="never", timeout=1)
-    assert "search string never" in failed["msg"] and failed["elapsed"] == 1
+    assert "search string never" in failed["msg"] and failed["elapsed"] in (1, 2)
 
 
 def test_wait_for_a_file(tmp_path: Path) -> None:
@@ -399,8 +399,8 @@ def test_wait_until_nobody_is_connected(listener: socket.socket) -> None:
 def test_wait_simply() -> None:
     started = time.monotonic()
     agent = StubAgent()
-    assert run("network.wait_for", {"timeout": 1}, Host(agent))["elapsed"] == 1
-    assert time.monotonic() - started < 1.5 and agent.sent
+    assert run("network.wait_for", {"timeout": 1}, Host(agent))["elapsed"] in (1, 2)
+    assert time.monotonic() - started < 3 and agent.sent
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

@@ -12,6 +12,7 @@ import pytest
 
 from opsplay.lab import HostSpec, Lab, LabHost
 from opsplay.modules.hardening import _audit_exposure, _audit_firewall, _audit_kernel, _audit_watching, security_audit
+from tests.lab.quick_ucf import quick_ucf
 from tests.lab.remote_module import _DRIVER, FOLDER, Call, run_calls, ship
 
 MODULE = "hardening.security_audit"
@@ -89,6 +90,7 @@ def hardened() -> Iterator[LabHost]:
     with Lab(f"audit-{os.getpid()}") as lab:
         host = lab.up({"audited": HostSpec(release="bookworm", image="full")})["audited"]
         ship(host)
+        quick_ucf(host)
         host.run(HARDENED, timeout=300)
         yield host
 
@@ -308,12 +310,13 @@ def test_a_watched_file_that_changed(hardened: LabHost) -> None:
 
 
 GRAFANA = """
-import base64, http.server
+import base64, http.server, time
 class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         good = self.headers["Authorization"] == "Basic " + base64.b64encode(b"admin:PASSWORD").decode()
         self.send_response(200 if self.path == "/api/health" or good else 401)
         self.end_headers()
+        time.sleep(0.2)
         self.wfile.write(b'{"database": "ok"}')
 http.server.ThreadingHTTPServer(("127.0.0.1", 3000), Answers).serve_forever()
 """
@@ -321,7 +324,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 3000), Answers).serve_forever()
 
 @pytest.mark.parametrize(("password", "status"), [("admin", "fail"), ("other", "ok")])
 def test_a_default_password_of_grafana(hardened: LabHost, password: str, status: str) -> None:
-    """Debian has no Grafana: what answers is as its documentation says."""
+    """Debian has no Grafana: what answers is as its documentation says, in two pieces."""
     hardened.run(["systemd-run", "-q", "--collect", "--unit=graf", "python3", "-c", GRAFANA.replace("PASSWORD", password)])
     try:
         hardened.run("for i in $(seq 50); do curl -fsm 2 -o /dev/null 127.0.0.1:3000/api/health && exit; sleep 0.2; done; exit 1")

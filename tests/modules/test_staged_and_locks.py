@@ -135,7 +135,7 @@ def test_a_lock_names_its_holder(name: str, host: Host, monkeypatch: pytest.Monk
 
 def test_a_lock_is_waited_for(name: str, host: Host) -> None:
     agent: Any = host._agent
-    with held(name, 0.6) as other:
+    with held(name, 1.5) as other:
         started = time.monotonic()
         with host.lock(name, wait=10):
             assert time.monotonic() - started > 0.3

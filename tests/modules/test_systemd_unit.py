@@ -25,6 +25,7 @@ INSTALL = {"WantedBy": "multi-user.target"}
 SLEEP: dict[str, dict[str, Any]] = {"Service": {"ExecStart": "/bin/sleep 8600"}, "Install": INSTALL}
 SLEEP_TEXT = "[Service]\nExecStart=/bin/sleep 8600\n\n[Install]\nWantedBy=multi-user.target\n"
 BAD = {"Service": {"ExecStart": "/bin/sh -c 'echo the disk is upside down; exit 3'"}, "Install": INSTALL}
+FAILS = "systemctl start u-a; for i in $(seq 100); do systemctl -q is-failed u-a && break; sleep 0.1; done"
 MANY: dict[str, dict[str, Any]] = {"Service": {"ExecStart": "/bin/sh -c 'sleep 600; : %i'"}, "Install": INSTALL}
 
 
@@ -110,10 +111,10 @@ CASES = [
          f"ls -d {UNITS}/u-a* {UNITS}/*.wants/u-a* 2>/dev/null; pgrep -fx '/bin/sleep 8600';"
          "systemctl is-active u-a; systemctl show -p LoadState u-a", "inactive\nLoadState=not-found"),
     Case("goes, having failed", {"name": "u-a", "state": "absent"},
-         there("u-a.service", "[Service]\nExecStart=/bin/false\n") + "systemctl start u-a; sleep 0.3",
+         there("u-a.service", "[Service]\nExecStart=/bin/false\n") + FAILS,
          "systemctl list-units --all --plain --no-legend 'u-*'", ""),
     Case("is gone, but not forgotten", {"name": "u-a", "state": "absent"},
-         there("u-a.service", "[Service]\nExecStart=/bin/false\n") + "systemctl start u-a; sleep 0.3; "
+         there("u-a.service", "[Service]\nExecStart=/bin/false\n") + FAILS + "; "
          f"rm {UNITS}/u-a.service; systemctl daemon-reload", "systemctl list-units --all --plain --no-legend 'u-*'", ""),
     Case("is gone already", {"name": "u-a", "state": "absent"}, FRESH, changed=False),
     Case("what hides a package's goes", {"name": "cron", "state": "absent"},

@@ -47,7 +47,7 @@ def states(tool: list[str], name: str) -> dict[str, dict[str, str]]:
         second = converge(tool, lab, Path(folder))
         recap = [line for line in second.splitlines() if " : ok=" in line]
         assert recap and all("changed=0 " in line for line in recap), second
-        return {name: snapshot(host) for name, host in lab.hosts.items()}
+        return {name: snapshot(host, {}) for name, host in lab.hosts.items()}
 
 
 def main(ansible: str) -> int:

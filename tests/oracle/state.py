@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+
 from opsplay.lab import LabHost
 
 FOLDERS = ("/etc", "/srv", "/usr/local", "/home", "/opt", "/root", "/var/lib/heartbeat", "/var/www")
@@ -22,10 +24,15 @@ PASSING = ("session-", "user@", "user-runtime-dir@", "systemd-tmpfiles-clean", "
 FILES = r"""
 find %s -xdev \( -type f -o -type l -o -type d \) -printf '%%p\t%%y\t%%u\t%%g\t%%m\t%%l\n' 2>/dev/null | sort
 """
+# systemd takes most of a second to tell what is enabled: it is asked only when one of these has changed.
+UNIT_FILES = (
+    "cd /; find etc/systemd lib/systemd run/systemd/system run/systemd/transient run/systemd/generator* etc/init.d"
+    " -printf '%p %C@\\n' 2>/dev/null | sha256sum"
+)
 HASHES = "find %s -xdev -type f -exec sha256sum {} + 2>/dev/null"
+UNITS = "systemctl list-unit-files --no-legend --plain | awk '{print $1, $2}' | sort"
 COMMANDS = {
     "package": "dpkg-query -W -f '${Package} ${Version} ${Status}\\n' | sort",
-    "unit": "systemctl list-unit-files --no-legend --plain | awk '{print $1, $2}' | sort",
     "running": "systemctl list-units --state=active --type=service --no-legend --plain | awk '{print $1, $4}' | sort",
     "user": "getent passwd | sort",
     "group": "getent group | sort",
@@ -33,20 +40,24 @@ COMMANDS = {
 }
 
 
-def snapshot(host: LabHost) -> dict[str, str]:
-    """Everything by a name such as `file /etc/motd`."""
+def snapshot(host: LabHost, units: MutableMapping[str, str]) -> dict[str, str]:
+    """Everything by a name such as `file /etc/motd`; `units` keeps what systemd said of which state of its files."""
     folders = " ".join(FOLDERS)
     found: dict[str, str] = {}
     hashes = {}
-    for line in host.run(["sh", "-c", HASHES % folders], check=False).stdout.splitlines():
+    for line in host.run(HASHES % folders, check=False).stdout.splitlines():
         digest, _, path = line.partition("  ")
         hashes[path] = digest
-    for line in host.run(["sh", "-c", FILES % folders], check=False).stdout.splitlines():
+    for line in host.run(FILES % folders, check=False).stdout.splitlines():
         path, _, facts = line.partition("\t")
         if not path.startswith(IGNORED):
             found[f"file {path}"] = f"{facts} {hashes.get(path, '')}"
-    for kind, command in COMMANDS.items():
-        for line in host.run(["sh", "-c", command]).stdout.splitlines():
+    said = {kind: host.run(command).stdout for kind, command in COMMANDS.items()}
+    state = f"{host.name} {host.run(UNIT_FILES).stdout}"
+    if state not in units:
+        units[state] = host.run(UNITS).stdout
+    for kind, lines in {**said, "unit": units[state]}.items():
+        for line in lines.splitlines():
             name, _, value = line.replace(":", " ", 1).partition(" ")
             if not name.startswith(PASSING):
                 found[f"{kind} {name}"] = value

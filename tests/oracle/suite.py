@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from opsplay.lab import HostSpec, Lab, LabHost
+from tests import CACHE
 from tests.oracle.results import Results, differences
 from tests.oracle.state import snapshot
 
@@ -80,6 +81,7 @@ class Bench:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self._before: dict[str, State] = {}
+        self._units: dict[str, str] = {}
 
     @staticmethod
     def up(lab: Lab) -> Bench:
@@ -126,7 +128,7 @@ class Bench:
         return text.replace(home, "HOME")
 
     def _look(self) -> dict[str, State]:
-        return self._everywhere(snapshot)
+        return self._everywhere(lambda host: snapshot(host, self._units))
 
     def _everywhere(self, work: Callable[[LabHost], T]) -> dict[str, T]:
         """Do it on all hosts side by side."""
@@ -151,8 +153,8 @@ def changes(before: State, after: State, home: str) -> State:
 
 def environment(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "XDG_", "OPSPLAY_"))}
-    return {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), "ANSIBLE_PIPELINING": "1", "ANSIBLE_NOCOLOR": "1",
-            "ORACLE_VALUE": "of the environment"}  # fmt: skip
+    return {**kept, "HOME": str(home), "XDG_CACHE_HOME": str(CACHE), "PYTHONPATH": str(ROOT),
+            "ANSIBLE_PIPELINING": "1", "ANSIBLE_NOCOLOR": "1", "ORACLE_VALUE": "of the environment"}  # fmt: skip
 
 
 def run_ansible(case: Case, program: str, inventory: Path, folder: Path) -> Results:

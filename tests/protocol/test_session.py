@@ -42,13 +42,13 @@ def run(line: str, on_fail: str = "stop", window: int = 0) -> Call:
 def test_lanes_work_side_by_side(session: Session) -> None:
     began = time.monotonic()
     for lane in (1, 2, 3):
-        session.call(run("sleep 1"), lane)
+        session.call(run("sleep 3"), lane)
     session.call(Call(PING, [validate(ping.PARAMS, {})], {"on_fail": "stop", "window": 0}), 0)
     assert session.receive(0).results[0][1]["ping"] == "pong"
-    assert time.monotonic() - began < 0.9, "the main lane does not wait for the others"
+    assert time.monotonic() - began < 2.9, "the main lane does not wait for the others"
     for lane in (1, 2, 3):
         assert session.receive(lane).results[0][1]["rc"] == 0
-    assert time.monotonic() - began < 2.5, "three lanes sleep at the same time"
+    assert time.monotonic() - began < 8, "three lanes sleep at the same time"
 
 
 def test_a_sign_of_life_before_the_first_call_comes_behind_the_code_of_the_agent(session: Session) -> None:

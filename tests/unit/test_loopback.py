@@ -151,7 +151,7 @@ def test_the_proxy_delays_every_exchange(echo: tuple[str, int]) -> None:
             start = time.monotonic()
             client.sendall(b"ping")
             assert client.recv(4) == b"ping"
-            assert 0.19 < time.monotonic() - start < 1.0  # the upper bound forgives a busy machine
+            assert 0.19 < time.monotonic() - start < 2.0  # the upper bound forgives a busy machine
 
 
 def test_the_proxy_does_not_limit_bandwidth_and_passes_the_end_on(echo: tuple[str, int]) -> None:

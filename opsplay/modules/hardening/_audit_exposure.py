@@ -14,6 +14,7 @@ PLAIN = {21: "ftp", 23: "telnet", 69: "tftp", 79: "finger", 512: "rexec", 513: "
 DATABASES = {1433: "SQL Server", 3306: "MySQL", 5432: "PostgreSQL", 6379: "Redis", 9200: "Elasticsearch",
              11211: "memcached", 27017: "MongoDB", 2375: "Docker without TLS", 2379: "etcd", 9092: "Kafka"}  # fmt: skip
 SECONDS = 3
+MOST_ANSWER = 1 << 14
 
 
 class Socket:
@@ -93,25 +94,33 @@ def redis(look: Look) -> Answer:
     local, is_open = places(look, 6379)
     if not local:
         raise Unknown("it does not listen at the loopback, and elsewhere it is not tried")
-    answer = talk(6379, b"PING\r\n")
+    answer = talk(6379, b"PING\r\nQUIT\r\n")
     if not answer.startswith(b"+PONG"):
         return Answer(OK, "Redis asks for a password")
     # In protected mode, Redis turns away clients of other hosts for as long as it has no password.
-    guarded = b"yes" in talk(6379, b"CONFIG GET protected-mode\r\n")
+    guarded = b"yes" in talk(6379, b"CONFIG GET protected-mode\r\nQUIT\r\n")
     bad = ["Redis obeys without a password"] if is_open and not guarded else []
     return none_of(bad, "no password, but only for this host")
 
 
 def talk(port: int, said: bytes) -> bytes:
+    """What the loopback's port answers until it hangs up: an answer may come in several pieces."""
     import socket
+    import time
 
+    answer = b""
+    latest = time.monotonic() + SECONDS
     try:
         with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
-            connection.settimeout(SECONDS)
             connection.sendall(said)
-            return connection.recv(4096)
+            while len(answer) < MOST_ANSWER and time.monotonic() < latest:
+                piece = connection.recv(4096)
+                if not piece:
+                    break
+                answer += piece
     except OSError as problem:
         raise Unknown("port %d: %s" % (port, problem))
+    return answer
 
 
 def grafana(look: Look) -> Answer:
