@@ -15,6 +15,11 @@ from opsplay.lab.programs import call
 from opsplay.lab.state import replace_file
 
 ACCOUNTS = ("root", "admin", "ops", "plain")
+# Generators of units that have nothing to generate in a container, and are started at every boot and daemon-reload.
+_IDLE_GENERATORS = (
+    "bless-boot", "cryptsetup", "debug", "factory-reset", "getty", "gpt-auto", "hibernate-resume", "integritysetup",
+    "run", "ssh", "system-update", "tpm2", "veritysetup",
+)  # fmt: skip
 _BEGIN, _END = "# The hosts of this lab:", "# End of the lab's hosts."
 
 
@@ -34,10 +39,18 @@ def make_identity(root: Path, host: str, public_key: str, password: str) -> str:
     """
     replace_file(root / "etc/hostname", host + "\n")
     replace_file(root / "etc/machine-id", uuid.uuid4().hex + "\n", 0o444)
+    _mask_generators(root / "etc/systemd/system-generators")
     for account in ACCOUNTS:
         _authorize(root / ("root" if account == "root" else f"home/{account}"), public_key)
     call(["chroot", str(root), "chpasswd"], stdin=f"ops:{password}\n")
     return "".join(keys.make(root / f"etc/ssh/ssh_host_{kind}_key", kind, f"root@{host}") for kind in keys.KINDS)
+
+
+def _mask_generators(directory: Path) -> None:
+    # systemd.generator(7)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in _IDLE_GENERATORS:
+        (directory / f"systemd-{name}-generator").symlink_to("/dev/null")
 
 
 def _authorize(home: Path, public_key: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from opsplay.lab import HostSpec, Lab
 from tests.lab.driver import Driver
+from tests.lab.quick_lab import QuickLab
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +18,7 @@ def lab() -> Iterator[Lab]:
     """web1 (Debian 12), web2 (Debian 11) and db1 (Debian 13)."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"test-{os.getpid()}") as fleet:
+    with QuickLab(f"test-{os.getpid()}") as fleet:
         releases = {"web1": "bookworm", "web2": "bullseye", "db1": "trixie"}
         fleet.up({name: HostSpec(release=release) for name, release in releases.items()})
         yield fleet

@@ -14,6 +14,7 @@ import pytest
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.certificates import make as certificate
 from tests.lab.driver import ROOT, Driver, Outcome, wait_until
+from tests.lab.quick_lab import QuickLab
 from tests.lab.test_disaster import key
 from tests.modules.s3server import Endpoint, Fault, Way, serving, way_to
 
@@ -57,7 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     server = certificate("s3.test", ["*.s3.test"], ca)
     (folder / "cert").write_text(server.pem)
     (folder / "key").write_text(server.key_pem)
-    with Lab(f"bucket-{os.getpid()}") as lab:
+    with QuickLab(f"bucket-{os.getpid()}") as lab:
         lab.up({name: HostSpec(release="bookworm", image="full") for name in ("app1", "dr1")})
         gateway = lab.hosts["app1"].address.rpartition(".")[0] + ".1"
         for host in lab.hosts.values():

@@ -15,6 +15,7 @@ import pytest
 
 from opsplay.lab import HostSpec, Lab
 from tests.lab.driver import ROOT, Driver, Outcome
+from tests.lab.quick_lab import QuickLab
 from tests.unit.test_recovery_actions import Sink, webhook  # noqa: F401
 
 pytestmark = pytest.mark.lab
@@ -84,7 +85,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
     folder = tmp_path_factory.mktemp("disaster")
-    with Lab(f"lost-{os.getpid()}") as lab:
+    with QuickLab(f"lost-{os.getpid()}") as lab:
         lab.up({"app1": HostSpec(release="bookworm", image="full"), "dr1": HostSpec(release="bookworm", image="full"),
                 "bak1": HostSpec(release="trixie")})  # fmt: skip
         here = Site(lab, folder, Driver(folder, lab))

@@ -16,6 +16,7 @@ import pytest
 from opsplay.actions._evidence_set import EvidenceSet
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.driver import ROOT, Driver, Outcome, agents, leftovers
+from tests.lab.quick_lab import QuickLab
 
 pytestmark = pytest.mark.lab
 
@@ -45,7 +46,7 @@ def scene() -> Iterator[Lab]:
     """A host that somebody broke into, and a peer."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"scene-{os.getpid()}") as fleet:
+    with QuickLab(f"scene-{os.getpid()}") as fleet:
         hosts = fleet.up({"victim": HostSpec(release="bookworm", image="full"), "peer": HostSpec(release="bookworm")})
         hosts["victim"].run(PLANTED)
         yield fleet

@@ -13,6 +13,7 @@ import pytest
 
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.driver import Driver, Outcome, wait_until
+from tests.lab.quick_lab import QuickLab
 
 pytestmark = pytest.mark.lab
 
@@ -40,7 +41,7 @@ def street() -> Iterator[Lab]:
     """The host to isolate, and a peer with a session that is open to it."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"street-{os.getpid()}") as fleet:
+    with QuickLab(f"street-{os.getpid()}") as fleet:
         hosts = fleet.up({"door": HostSpec(release="bookworm", image="full"), "peer": HostSpec(release="bookworm")})
         give_addresses(hosts["door"], hosts["peer"])
         yield fleet

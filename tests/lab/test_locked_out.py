@@ -18,6 +18,7 @@ import yaml
 
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.driver import Driver, Outcome, wait_until
+from tests.lab.quick_lab import QuickLab
 
 pytestmark = pytest.mark.lab
 
@@ -31,7 +32,7 @@ def shut() -> Iterator[Lab]:
     """One host with a firewall."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"shut-{os.getpid()}") as fleet:
+    with QuickLab(f"shut-{os.getpid()}") as fleet:
         fleet.up({"door": HostSpec(release="bookworm", image="full")})
         yield fleet
 

@@ -15,6 +15,7 @@ import yaml
 
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.driver import ROOT, Driver, Outcome, leftovers, wait_until
+from tests.lab.quick_lab import QuickLab
 from tests.modules.databases import listing, manifest, rows_of, sql
 
 pytestmark = pytest.mark.lab
@@ -90,7 +91,7 @@ def messages(outcome: Outcome, task: str) -> list[str]:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"shop-{os.getpid()}") as lab:
+    with QuickLab(f"shop-{os.getpid()}") as lab:
         lab.up({"db1": HostSpec(image="full")})
         yield Shop(lab, tmp_path_factory.mktemp("shop"))
 

@@ -10,6 +10,7 @@ import pytest
 
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.driver import Driver
+from tests.lab.quick_lab import QuickLab
 
 pytestmark = pytest.mark.lab
 
@@ -26,7 +27,7 @@ SECRET = "never-on-a-host-4711"
 def lab() -> Iterator[Lab]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"role-{os.getpid()}") as lab:
+    with QuickLab(f"role-{os.getpid()}") as lab:
         lab.up({"db1": HostSpec(image="full")})
         yield lab
 

@@ -16,6 +16,7 @@ import pytest
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.control import ALERT, install, told
 from tests.lab.driver import ROOT, Driver, Outcome, leftovers, wait_until
+from tests.lab.quick_lab import QuickLab
 from tests.lab.test_disaster import key
 from tests.modules.databases import sql
 from tests.modules.pg_backups import describe
@@ -105,7 +106,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"drilled-{os.getpid()}") as lab:
+    with QuickLab(f"drilled-{os.getpid()}") as lab:
         lab.up({"db1": HostSpec(image="full"), "st1": HostSpec(image="full")})
         here = Site(lab, tmp_path_factory.mktemp("drilled"))
         here.serve()

@@ -12,6 +12,7 @@ import pytest
 
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests.lab.driver import ROOT, Driver, Outcome
+from tests.lab.quick_lab import QuickLab
 from tests.lab.test_disaster import OTHER_HOST, PASSWORDS, key
 
 pytestmark = pytest.mark.lab
@@ -69,7 +70,7 @@ class Service:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"back-{os.getpid()}") as lab:
+    with QuickLab(f"back-{os.getpid()}") as lab:
         lab.up({"app1": HostSpec(release="bookworm", image="full")})
         yield Service(lab, tmp_path_factory.mktemp("back"))
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from opsplay.lab import HostSpec, Lab, LabHost
+from opsplay.lab import HostSpec, LabHost
 from tests.lab.control import ALERT, install, told
 from tests.lab.driver import ROOT, Driver, wait_until
+from tests.lab.quick_lab import QuickLab
 from tests.modules.databases import sql
 
 pytestmark = pytest.mark.lab
@@ -30,7 +31,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
     """A database host that is its own control side, with the timers."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"timed-{os.getpid()}") as lab:
+    with QuickLab(f"timed-{os.getpid()}") as lab:
         lab.up({"ops1": HostSpec(image="full")})
         here = lab.hosts["ops1"]
         here.run("systemctl start postgresql@*; pg_lsclusters -h", timeout=60)

@@ -15,6 +15,7 @@ from opsplay.lab import HostSpec, Lab
 from tests.lab.acme import PORT, Acme
 from tests.lab.certificates import make
 from tests.lab.driver import ROOT, Driver, Outcome
+from tests.lab.quick_lab import QuickLab
 
 pytestmark = pytest.mark.lab
 
@@ -69,7 +70,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"tls-{os.getpid()}") as lab:
+    with QuickLab(f"tls-{os.getpid()}") as lab:
         lab.up({"www1": HostSpec(image="full"), "acme": HostSpec()})
         lab.hosts["www1"].run("echo hello > /var/www/html/index.html")
         yield Site(lab, tmp_path_factory.mktemp("tls"))

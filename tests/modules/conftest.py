@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from opsplay.lab import HostSpec, Lab, LabHost
+from tests.lab.quick_lab import QuickLab
 from tests.lab.remote_module import ship
 from tests.modules import DEEP, RELEASES, SOAK, redis_host
 
@@ -37,7 +38,7 @@ def modules_lab() -> Iterator[Lab]:
     """The lab of the modules' tests, which hosts are added to when a test asks for them."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"mods-{os.getpid()}") as lab:
+    with QuickLab(f"mods-{os.getpid()}") as lab:
         yield lab
 
 

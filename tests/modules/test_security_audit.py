@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from opsplay.lab import HostSpec, Lab, LabHost
+from opsplay.lab import HostSpec, LabHost
 from opsplay.modules.hardening import _audit_exposure, _audit_firewall, _audit_kernel, _audit_watching, security_audit
+from tests.lab.quick_lab import QuickLab
 from tests.lab.quick_ucf import quick_ucf
 from tests.lab.remote_module import _DRIVER, FOLDER, Call, run_calls, ship
 
@@ -87,7 +88,7 @@ def hardened() -> Iterator[LabHost]:
     """A host on which every item is well, as far as a container can be."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"audit-{os.getpid()}") as lab:
+    with QuickLab(f"audit-{os.getpid()}") as lab:
         host = lab.up({"audited": HostSpec(release="bookworm", image="full")})["audited"]
         ship(host)
         quick_ucf(host)

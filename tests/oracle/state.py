@@ -25,10 +25,12 @@ FILES = r"""
 find %s -xdev \( -type f -o -type l -o -type d \) -printf '%%p\t%%y\t%%u\t%%g\t%%m\t%%l\n' 2>/dev/null | sort
 """
 # systemd takes most of a second to tell what is enabled: it is asked only when one of these has changed.
-UNIT_FILES = (
-    "cd /; find etc/systemd lib/systemd run/systemd/system run/systemd/transient run/systemd/generator* etc/init.d"
-    " -printf '%p %C@\\n' 2>/dev/null | sha256sum"
-)
+# What is generated is written anew by each daemon-reload, and a session is one of those who look.
+UNIT_FILES = r"""
+{ find /etc/systemd /lib/systemd /run/systemd/system /run/systemd/transient /etc/init.d \
+    ! -type d ! -name 'session-*' -printf '%p %C@\n' 2>/dev/null
+  find /run/systemd/generator* -printf '%p %l\n' 2>/dev/null; } | sort | sha256sum
+"""
 HASHES = "find %s -xdev -type f -exec sha256sum {} + 2>/dev/null"
 UNITS = "systemctl list-unit-files --no-legend --plain | awk '{print $1, $2}' | sort"
 COMMANDS = {

@@ -26,6 +26,7 @@ from typing import TypeVar
 
 from opsplay.lab import HostSpec, Lab, LabHost
 from tests import CACHE
+from tests.lab.quick_lab import QuickLab
 from tests.oracle.results import Results, differences
 from tests.oracle.state import snapshot
 
@@ -193,7 +194,7 @@ def version_of(ansible: str) -> str:
 def record_all(ansible: str, pattern: str) -> int:
     """Run cases under ansible-core and write down what they gave."""
     version = version_of(ansible)
-    with Lab(f"oracle-{os.getpid()}") as lab:
+    with QuickLab(f"oracle-{os.getpid()}") as lab:
         bench = Bench.up(lab)
         for case in cases(pattern):
             bench.run(case, ansible).save(case.record, version)
@@ -204,7 +205,7 @@ def record_all(ansible: str, pattern: str) -> int:
 def compare(ansible: str | None, pattern: str) -> int:
     """Run cases under both, write down what the oracle gave, and print what differs; or compare with the record."""
     code = 0
-    with Lab(f"oracle-{os.getpid()}-a") as first, Lab(f"oracle-{os.getpid()}-b") as second:
+    with QuickLab(f"oracle-{os.getpid()}-a") as first, QuickLab(f"oracle-{os.getpid()}-b") as second:
         benches = Bench.up(first) if ansible else None, Bench.up(second)
         for case in cases(pattern):
             if benches[0] is not None and ansible:

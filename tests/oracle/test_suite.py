@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from opsplay.lab import Lab
+from tests.lab.quick_lab import QuickLab
 from tests.oracle.results import Results, differences
 from tests.oracle.suite import Bench, Case, cases
 
@@ -31,7 +31,7 @@ def program() -> str | None:
 def bench() -> Iterator[Bench]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with Lab(f"oracle-{os.getpid()}") as lab:
+    with QuickLab(f"oracle-{os.getpid()}") as lab:
         yield Bench.up(lab)
 
 
