@@ -21,11 +21,11 @@ from tests import CACHE
 # What the tests install by name; what these depend on and recommend comes with them.
 NAMES = """
     acct acl age aide aide-common alembic apache2 apt-listchanges auditd bc bind9 bind9-dnsutils ca-certificates
-    certbot chrony coreutils cracklib-runtime cron curl debconf-utils debian-goodies debsums fail2ban git gpg hello jq
-    libnginx-mod-mail libpam-pwquality libpam-tmpdir locales logrotate nftables nginx nginx-light nmap openssh-client
-    openssl pebble pgbackrest postgresql python3-certbot-nginx python3-debian python3-pip python3-psycopg2
-    python3-systemd python3-venv redis-server rsync rsyslog sl strace sudo sysstat tree tzdata ufw unattended-upgrades
-    virtualenv zstd
+    certbot chrony coreutils cowsay cracklib-runtime cron curl debconf-utils debian-goodies debsums fail2ban figlet
+    git gpg hello jq libnginx-mod-mail libpam-pwquality libpam-tmpdir locales logrotate nftables nginx nginx-light
+    nmap openssh-client openssl pebble pgbackrest postgresql python3-certbot-nginx python3-debian python3-pip
+    python3-psycopg2 python3-systemd python3-venv redis redis-server rsync rsyslog sl strace sudo sysstat tree tzdata
+    ufw unattended-upgrades virtualenv zstd
 """
 _PLACE = "var/lib/small-archive"
 _HEAD = r"^(?:Origin|Label|Suite|Version|Codename|Date|Architectures|Components|Description): .*"
