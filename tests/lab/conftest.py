@@ -18,7 +18,7 @@ def lab() -> Iterator[Lab]:
     """web1 (Debian 12), web2 (Debian 11) and db1 (Debian 13)."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"test-{os.getpid()}") as fleet:
+    with QuickLab("test") as fleet:
         releases = {"web1": "bookworm", "web2": "bullseye", "db1": "trixie"}
         fleet.up({name: HostSpec(release=release) for name, release in releases.items()})
         yield fleet

@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime
 import fcntl
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +16,8 @@ from pathlib import Path
 from opsplay.lab import HostSpec, Lab, LabHost
 from opsplay.lab.apt import sources
 from opsplay.lab.fleet import BOOT_SECONDS
-from opsplay.lab.state import Progress
+from opsplay.lab.state import Progress, state_home
+from opsplay.lab.supervisor import start_time
 from tests import CACHE
 
 # What the tests install by name; what these depend on and recommend comes with them.
@@ -27,12 +29,16 @@ NAMES = """
     python3-psycopg2 python3-systemd python3-venv redis redis-server rsync rsyslog sl strace sudo sysstat tree tzdata
     ufw unattended-upgrades virtualenv zstd
 """
+_MARK = "process-of-the-tests"
 _PLACE = "var/lib/small-archive"
 _HEAD = r"^(?:Origin|Label|Suite|Version|Codename|Date|Architectures|Components|Description): .*"
 
 
 class QuickLab(Lab):
-    """A lab whose hosts are told of the archive in short. Their lists are as empty as any fresh host's."""
+    """A lab of this process. Its hosts are told of the archive in short; their lists are empty as on any fresh host."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(f"{prefix}-{os.getpid()}")
 
     def up(
         self,
@@ -41,10 +47,19 @@ class QuickLab(Lab):
         seconds: float = BOOT_SECONDS,
     ) -> dict[str, LabHost]:
         hosts = super().up(specs, progress, seconds)
+        (self.directory / _MARK).write_text(f"{os.getpid()} {start_time(os.getpid())}")
         for host in hosts.values():
             if not (host.root / _PLACE).exists():
                 _shorten(host)
         return hosts
+
+
+def sweep() -> None:
+    """Remove the labs of test runs that were killed."""
+    for mark in state_home().glob(f"*/{_MARK}"):
+        pid, began = map(int, mark.read_text().split())
+        if start_time(pid) != began:
+            Lab(mark.parent.name).down()
 
 
 def _shorten(host: LabHost) -> None:

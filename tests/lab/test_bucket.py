@@ -58,7 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     server = certificate("s3.test", ["*.s3.test"], ca)
     (folder / "cert").write_text(server.pem)
     (folder / "key").write_text(server.key_pem)
-    with QuickLab(f"bucket-{os.getpid()}") as lab:
+    with QuickLab("bucket") as lab:
         lab.up({name: HostSpec(release="bookworm", image="full") for name in ("app1", "dr1")})
         gateway = lab.hosts["app1"].address.rpartition(".")[0] + ".1"
         for host in lab.hosts.values():

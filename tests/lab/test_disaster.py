@@ -85,7 +85,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
     folder = tmp_path_factory.mktemp("disaster")
-    with QuickLab(f"lost-{os.getpid()}") as lab:
+    with QuickLab("lost") as lab:
         lab.up({"app1": HostSpec(release="bookworm", image="full"), "dr1": HostSpec(release="bookworm", image="full"),
                 "bak1": HostSpec(release="trixie")})  # fmt: skip
         here = Site(lab, folder, Driver(folder, lab))

@@ -46,7 +46,7 @@ def scene() -> Iterator[Lab]:
     """A host that somebody broke into, and a peer."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"scene-{os.getpid()}") as fleet:
+    with QuickLab("scene") as fleet:
         hosts = fleet.up({"victim": HostSpec(release="bookworm", image="full"), "peer": HostSpec(release="bookworm")})
         hosts["victim"].run(PLANTED)
         yield fleet

@@ -41,7 +41,7 @@ SCAN = "nmap -n -Pn -p- --min-rate 8000 --max-retries 1 --open -oG -"
 def street() -> Iterator[Lab]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"harden-{os.getpid()}") as fleet:
+    with QuickLab("harden") as fleet:
         specs = {name: HostSpec(release=release, image="full") for name, release in HOSTS.items()}
         hosts = fleet.up({**specs, "peer": HostSpec(release="bookworm")})
         install = "apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends nmap"

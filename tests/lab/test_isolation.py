@@ -41,7 +41,7 @@ def street() -> Iterator[Lab]:
     """The host to isolate, and a peer with a session that is open to it."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"street-{os.getpid()}") as fleet:
+    with QuickLab("street") as fleet:
         hosts = fleet.up({"door": HostSpec(release="bookworm", image="full"), "peer": HostSpec(release="bookworm")})
         give_addresses(hosts["door"], hosts["peer"])
         yield fleet

@@ -32,7 +32,7 @@ def shut() -> Iterator[Lab]:
     """One host with a firewall."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"shut-{os.getpid()}") as fleet:
+    with QuickLab("shut") as fleet:
         fleet.up({"door": HostSpec(release="bookworm", image="full")})
         yield fleet
 

@@ -91,7 +91,7 @@ def messages(outcome: Outcome, task: str) -> list[str]:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"shop-{os.getpid()}") as lab:
+    with QuickLab("shop") as lab:
         lab.up({"db1": HostSpec(image="full")})
         yield Shop(lab, tmp_path_factory.mktemp("shop"))
 

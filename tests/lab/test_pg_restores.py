@@ -61,7 +61,7 @@ def said(outcome: Outcome) -> str:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"rest-{os.getpid()}") as lab:
+    with QuickLab("rest") as lab:
         lab.up({"db1": HostSpec(image="full"), "db2": HostSpec(image="full")})
         for host in lab.hosts.values():
             # Made anew, its data directory lies in no lower layer of the host's root and can be renamed.

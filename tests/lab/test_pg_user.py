@@ -27,7 +27,7 @@ SECRET = "never-on-a-host-4711"
 def lab() -> Iterator[Lab]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"role-{os.getpid()}") as lab:
+    with QuickLab("role") as lab:
         lab.up({"db1": HostSpec(image="full")})
         yield lab
 

@@ -106,7 +106,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"drilled-{os.getpid()}") as lab:
+    with QuickLab("drilled") as lab:
         lab.up({"db1": HostSpec(image="full"), "st1": HostSpec(image="full")})
         here = Site(lab, tmp_path_factory.mktemp("drilled"))
         here.serve()

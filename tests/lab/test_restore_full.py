@@ -70,7 +70,7 @@ class Service:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"back-{os.getpid()}") as lab:
+    with QuickLab("back") as lab:
         lab.up({"app1": HostSpec(release="bookworm", image="full")})
         yield Service(lab, tmp_path_factory.mktemp("back"))
 

@@ -31,7 +31,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
     """A database host that is its own control side, with the timers."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"timed-{os.getpid()}") as lab:
+    with QuickLab("timed") as lab:
         lab.up({"ops1": HostSpec(image="full")})
         here = lab.hosts["ops1"]
         here.run("systemctl start postgresql@*; pg_lsclusters -h", timeout=60)

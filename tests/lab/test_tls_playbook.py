@@ -70,7 +70,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"tls-{os.getpid()}") as lab:
+    with QuickLab("tls") as lab:
         lab.up({"www1": HostSpec(image="full"), "acme": HostSpec()})
         lab.hosts["www1"].run("echo hello > /var/www/html/index.html")
         yield Site(lab, tmp_path_factory.mktemp("tls"))

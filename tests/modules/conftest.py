@@ -38,7 +38,7 @@ def modules_lab() -> Iterator[Lab]:
     """The lab of the modules' tests, which hosts are added to when a test asks for them."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"mods-{os.getpid()}") as lab:
+    with QuickLab("mods") as lab:
         yield lab
 
 

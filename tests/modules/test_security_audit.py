@@ -88,7 +88,7 @@ def hardened() -> Iterator[LabHost]:
     """A host on which every item is well, as far as a container can be."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"audit-{os.getpid()}") as lab:
+    with QuickLab("audit") as lab:
         host = lab.up({"audited": HostSpec(release="bookworm", image="full")})["audited"]
         ship(host)
         quick_ucf(host)

@@ -39,7 +39,7 @@ def converge(tool: list[str], lab: Lab, directory: Path) -> str:
 
 def states(tool: list[str], name: str) -> dict[str, dict[str, str]]:
     """Every host's state after a tool's two runs; the second may change nothing."""
-    with tempfile.TemporaryDirectory() as folder, QuickLab(f"oracle-{name}-{os.getpid()}") as lab:
+    with tempfile.TemporaryDirectory() as folder, QuickLab(f"oracle-{name}") as lab:
         hosts = lab.up({host: HostSpec(release=release) for host, release in RELEASES.items()})
         for host in hosts.values():
             # A young image's empty lists count as valid for ansible-core, which then finds no package.

@@ -194,7 +194,7 @@ def version_of(ansible: str) -> str:
 def record_all(ansible: str, pattern: str) -> int:
     """Run cases under ansible-core and write down what they gave."""
     version = version_of(ansible)
-    with QuickLab(f"oracle-{os.getpid()}") as lab:
+    with QuickLab("oracle") as lab:
         bench = Bench.up(lab)
         for case in cases(pattern):
             bench.run(case, ansible).save(case.record, version)
@@ -205,7 +205,7 @@ def record_all(ansible: str, pattern: str) -> int:
 def compare(ansible: str | None, pattern: str) -> int:
     """Run cases under both, write down what the oracle gave, and print what differs; or compare with the record."""
     code = 0
-    with QuickLab(f"oracle-{os.getpid()}-a") as first, QuickLab(f"oracle-{os.getpid()}-b") as second:
+    with QuickLab("oracle-a") as first, QuickLab("oracle-b") as second:
         benches = Bench.up(first) if ansible else None, Bench.up(second)
         for case in cases(pattern):
             if benches[0] is not None and ansible:

@@ -31,7 +31,7 @@ def program() -> str | None:
 def bench() -> Iterator[Bench]:
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
-    with QuickLab(f"oracle-{os.getpid()}") as lab:
+    with QuickLab("oracle") as lab:
         yield Bench.up(lab)
 
 
