@@ -88,7 +88,13 @@ def send(pids, number):
 def cut(phase, job):
     freeze(job)
     path = "%s/cut-%d" % (given["work"], len(cuts))
-    subprocess.run(["cp", "--sparse=always", given["disk"], path], check=True)
+    for _ in range(20):
+        subprocess.run(["cp", "--sparse=always", given["disk"], path], check=True)
+        # The kernel may have written meanwhile: what is still the same now was all there at one moment.
+        if subprocess.run(["cmp", "-s", given["disk"], path]).returncode == 0:
+            break
+    else:
+        raise AssertionError("the disk is never at rest")
     cuts.append([phase, path])
     counts[phase] = counts.get(phase, 0) + 1
     send([pid for pid in look(job)], signal.SIGCONT)

@@ -6,15 +6,18 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from opsplay.agent.host import Host, ModuleFailed
 from opsplay.lab import LabHost
 from opsplay.modules.postgres import _bases, _wal
 from tests.lab.remote_module import Call, run_calls
 from tests.modules import DEEP
 from tests.modules.cases import one
+from tests.modules.harness import StubAgent
 from tests.modules.pg_backups import sql
 from tests.modules.test_pg_restore import phrase
 
@@ -181,6 +184,23 @@ def test_a_timeline_that_was_left_is_on_no_way(tmp_path: Path) -> None:
     assert _wal.lines_from(ways, 1, 0x4000100) == ways and _wal.lines_from(ways, 1, 0x4000101) == []
     assert _wal.missing(archive, 0x3000028, ways, size, 1e12) == ([], False)
     assert _wal.missing(archive, 0x3000028, ways[:1], size, 1e12)[0] == [f"00000001000000000000000{n}" for n in (5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("history", "says"),
+    [
+        ("", "the history of timeline 2 names none before it: 00000002.history is missing, empty or damaged"),
+        ("1\t0/3000000\tx\n", "timeline 2 comes from 1 up to 0/3000000, and not from /srv/b, which ended on timeline 1 at 0/4"),
+    ],
+)
+def test_a_base_that_is_not_on_the_way(tmp_path: Path, history: str, says: str) -> None:
+    (tmp_path / "00000002.history").write_text(history)
+    told = {"server": {"system_identifier": 7}, "base": {"timeline": 1, "end_lsn": "0/4000100"}}
+    base: Any = SimpleNamespace(finished=1.0, folder="/srv/b", data=told)
+    params = SimpleNamespace(timeline="latest", target_time="")
+    with pytest.raises(ModuleFailed) as caught:
+        _bases.chosen(Host(StubAgent()), [base], _wal.Folder(str(tmp_path)), params, 2.0, "7")
+    assert says in caught.value.result["msg"] and "nothing was stopped" in caught.value.result["msg"]
 
 
 def test_segments() -> None:

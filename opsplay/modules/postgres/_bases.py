@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from opsplay.agent import backups
 from opsplay.agent.host import Host
@@ -62,8 +62,19 @@ def chosen(host: Host, found: List[backups.Backup], archive: Any, params: Any, t
         lines = _wal.lines_from(ways, int(base.data["base"]["timeline"]), _wal.number(base.data["base"]["end_lsn"]))
         if lines:
             return base, lines
-    text = "the timeline %s does not come from that of %s; nothing was stopped"
-    return host.fail(text % (params.timeline, older[-1].folder))
+    return host.fail("%s; nothing was stopped" % _strayed(ways, older[-1]))
+
+
+def _strayed(ways: List[Tuple[int, int]], base: Any) -> str:
+    """Why a base is not on the way to a timeline."""
+    last, own = ways[-1][0], base.data["base"]
+    if last > 1 and len(ways) == 1:
+        text = "the history of timeline %d names none before it: %08X.history is missing, empty or damaged"
+        return text % (last, last)
+    ends = [begins for _, begins in ways[1:]]
+    way = ", ".join("%d up to %X/%X" % (ways[n][0], end >> 32, end & 0xFFFFFFFF) for n, end in enumerate(ends))
+    text = "timeline %d comes from %s, and not from %s, which ended on timeline %d at %s"
+    return text % (last, way or "none", base.folder, own["timeline"], own["end_lsn"])
 
 
 def _refuse(host: Host, own: List[backups.Backup], text: str) -> None:
