@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from opsplay.lab import HostSpec, Lab, LabHost
@@ -96,12 +96,12 @@ def _make(host: LabHost, folder: Path) -> None:
     host.run("apt-get update -qq", timeout=120)
     lists = host.root / "var/lib/apt/lists"
     suites = [line.split()[2] for line in sources(host.release)]
-    texts = [next(lists.glob(f"*_dists_{suite}_main_binary-*_Packages")).read_text() for suite in suites]
+    whole = [next(lists.glob(f"*_dists_{suite}_main_binary-*_Packages")).read_text().split("\n\n") for suite in suites]
     there = host.run("dpkg-query -W -f '${Package}\\n'").stdout.split()
-    wanted = _needed([*NAMES.split(), *there], [stanza for text in texts for stanza in text.split("\n\n")])
+    wanted = _needed([*NAMES.split(), *there], [stanza for stanzas in whole for stanza in stanzas])
     architecture = host.run("dpkg --print-architecture").stdout.strip()
-    for number, (suite, text) in enumerate(zip(suites, texts, strict=True)):
-        short = "\n\n".join(stanza for stanza in text.split("\n\n") if _field("Package", stanza) in wanted) + "\n"
+    for number, (suite, stanzas) in enumerate(zip(suites, whole, strict=True)):
+        short = "\n\n".join(stanza for stanza in stanzas if _field("Package", stanza) in wanted) + "\n"
         place, name = folder / f"{number}/dists/{suite}/small", f"main/binary-{architecture}/Packages"
         (place / name).parent.mkdir(parents=True)
         (place / name).write_text(short)
@@ -131,17 +131,18 @@ def _needed(names: Iterable[str], stanzas: list[str]) -> set[str]:
         for stanza in by_name.get(name, ()):
             for field in ("Pre-Depends", "Depends", "Recommends"):
                 for group in _field(field, stanza).split(","):
-                    left += next(iter(_choices(group, by_name, providers)), [])
+                    left += _choice(group, by_name, providers)
     return found
 
 
-def _choices(group: str, by_name: dict[str, list[str]], providers: dict[str, list[str]]) -> Iterator[list[str]]:
-    """What apt would take, the first way that there is first: the package itself, else those that provide it."""
+def _choice(group: str, by_name: dict[str, list[str]], providers: dict[str, list[str]]) -> list[str]:
+    """What apt would take of alternatives, the first that there is: the package itself, else those that provide it."""
     for name in _names(group):
         if name in by_name:
-            yield [name]
-        elif name in providers:
-            yield providers[name]
+            return [name]
+        if name in providers:
+            return providers[name]
+    return []
 
 
 def _names(group: str) -> list[str]:

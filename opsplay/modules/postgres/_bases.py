@@ -72,7 +72,7 @@ def _strayed(ways: List[Tuple[int, int]], base: Any) -> str:
         text = "the history of timeline %d names none before it: %08X.history is missing, empty or damaged"
         return text % (last, last)
     ends = [begins for _, begins in ways[1:]]
-    way = ", ".join("%d up to %X/%X" % (ways[n][0], end >> 32, end & 0xFFFFFFFF) for n, end in enumerate(ends))
+    way = ", ".join("%d up to %s" % (ways[n][0], _wal.lsn(end)) for n, end in enumerate(ends))
     text = "timeline %d comes from %s, and not from %s, which ended on timeline %d at %s"
     return text % (last, way or "none", base.folder, own["timeline"], own["end_lsn"])
 

@@ -32,8 +32,12 @@ def index_of(name: str, size: int) -> int:
 
 def begins(name: str, size: int) -> str:
     """The LSN at which a segment begins."""
-    start = index_of(name, size) * size
-    return "%X/%X" % (start >> 32, start & 0xFFFFFFFF)
+    return lsn(index_of(name, size) * size)
+
+
+def lsn(position: int) -> str:
+    """A position in the log as PostgreSQL writes it; the way back is `number`."""
+    return "%X/%X" % (position >> 32, position & 0xFFFFFFFF)
 
 
 def end_segment(db: Any) -> str:
